@@ -1,0 +1,89 @@
+//! Reading little-endian fields from bytes that may be anything.
+
+use bytes::Bytes;
+
+/// Bytes that are not what they should be: says which part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("malformed {0}")]
+pub struct Malformed(pub &'static str);
+
+/// Reads fields off the front of a slice, each one checked.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reader<'a> {
+    rest: &'a [u8],
+    what: &'static str,
+}
+
+impl<'a> Reader<'a> {
+    /// Reads `bytes`, which should be a `what`.
+    pub(crate) fn new(bytes: &'a [u8], what: &'static str) -> Self {
+        Reader { rest: bytes, what }
+    }
+
+    pub(crate) fn malformed(&self) -> Malformed {
+        Malformed(self.what)
+    }
+
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+        let (head, rest) = self.rest.split_first_chunk::<N>().ok_or(Malformed(self.what))?;
+        self.rest = rest;
+        Ok(*head)
+    }
+
+    pub(crate) fn slice(&mut self, count: usize) -> Result<&'a [u8], Malformed> {
+        let (head, rest) = self.rest.split_at_checked(count).ok_or(Malformed(self.what))?;
+        self.rest = rest;
+        Ok(head)
+    }
+
+    pub(crate) fn u8(&mut self) -> Result<u8, Malformed> {
+        self.array::<1>().map(|[byte]| byte)
+    }
+
+    pub(crate) fn u16(&mut self) -> Result<u16, Malformed> {
+        self.array().map(u16::from_le_bytes)
+    }
+
+    pub(crate) fn u32(&mut self) -> Result<u32, Malformed> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    pub(crate) fn u64(&mut self) -> Result<u64, Malformed> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    pub(crate) fn u128(&mut self) -> Result<u128, Malformed> {
+        self.array().map(u128::from_le_bytes)
+    }
+
+    /// A count of `u16` and as many bytes of UTF-8.
+    pub(crate) fn text(&mut self) -> Result<&'a str, Malformed> {
+        let count = usize::from(self.u16()?);
+        std::str::from_utf8(self.slice(count)?).map_err(|_| self.malformed())
+    }
+
+    /// Nothing may be left over.
+    pub(crate) fn finish(self) -> Result<(), Malformed> {
+        if self.rest.is_empty() { Ok(()) } else { Err(Malformed(self.what)) }
+    }
+
+    /// Where the reader stands in `whole`, which it was made from.
+    pub(crate) fn offset_in(&self, whole: &[u8]) -> usize {
+        whole.len() - self.rest.len()
+    }
+}
+
+/// Appends what [`Reader::text`] reads. Text past 64 KiB is cut: callers check lengths at the door.
+pub(crate) fn put_text(out: &mut Vec<u8>, text: &str) {
+    let mut count = text.len().min(usize::from(u16::MAX));
+    while !text.is_char_boundary(count) {
+        count -= 1;
+    }
+    out.extend_from_slice(&(count as u16).to_le_bytes());
+    out.extend(text.bytes().take(count));
+}
+
+/// The part of `whole` that `part`, a slice of it, covers; without copying.
+pub(crate) fn share(whole: &Bytes, part: &[u8]) -> Bytes {
+    if part.is_empty() { Bytes::new() } else { whole.slice_ref(part) }
+}

@@ -1,0 +1,20 @@
+//! Fault-tolerant prediction serving.
+//!
+//! A [`Node`] holds one copy of a machine-learning model behind a [`Predictor`]; every request becomes an entry of a Raft
+//! log, and every node applies the same requests in the same order to its own copy. A node that loses its process, its
+//! disk or its model replays that log until the model's state is as if nothing had happened.
+mod codec;
+mod command;
+pub mod digest;
+mod ids;
+pub mod log;
+mod membership;
+mod model;
+mod predictor;
+pub mod transport;
+
+pub use command::{Command, Origin, Request, RequestKind, SessionRequest};
+pub use ids::{Birth, ClusterId, NodeId, RaftId};
+pub use membership::{Genesis, Member, MemberList, MemberListError, Membership};
+pub use model::{Context, Model, ModelError, ModelPredictor};
+pub use predictor::{Call, CallOutcome, Check, Predictor, PredictorError, StateKind};

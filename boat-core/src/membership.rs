@@ -1,0 +1,203 @@
+//! Who takes part: the configured list, the genesis a cluster starts from, and the membership as the log has it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Birth, ClusterId, NodeId, RaftId};
+
+/// The configured members: each node's number and the address where its peers reach it (`host:port`).
+///
+/// ```
+/// # use boat_core::{MemberList, NodeId};
+/// let members: MemberList = "0=10.0.0.1:8000,1=10.0.0.2:8000".parse()?;
+/// assert_eq!(members.address(NodeId(1)), Some("10.0.0.2:8000"));
+/// # Ok::<(), boat_core::MemberListError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct MemberList(BTreeMap<NodeId, String>);
+
+/// Why a member list could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MemberListError {
+    /// A part is not of the form `id=host:port`.
+    #[error("`{0}` is not a member: write id=host:port, as in 0=10.0.0.1:8000,1=10.0.0.2:8000")]
+    Form(String),
+    /// The same node id or the same address stands twice.
+    #[error("node {0} or its address stands twice in the member list")]
+    Twice(NodeId),
+    /// No member at all.
+    #[error("the member list is empty")]
+    Empty,
+}
+
+impl MemberList {
+    /// A list from pairs of node and address.
+    ///
+    /// # Errors
+    /// [`MemberListError`] when the list is empty or a node or an address stands twice.
+    pub fn new(members: impl IntoIterator<Item = (NodeId, String)>) -> Result<Self, MemberListError> {
+        let mut list = BTreeMap::new();
+        for (node, address) in members {
+            if list.values().any(|known| *known == address) || list.insert(node, address).is_some() {
+                return Err(MemberListError::Twice(node));
+            }
+        }
+        if list.is_empty() { Err(MemberListError::Empty) } else { Ok(MemberList(list)) }
+    }
+
+    /// The address of `node`, if it is a member.
+    pub fn address(&self, node: NodeId) -> Option<&str> {
+        self.0.get(&node).map(String::as_str)
+    }
+
+    /// Members and addresses, by rising node id.
+    pub fn iter(&self) -> impl Iterator<Item = (NodeId, &str)> {
+        self.0.iter().map(|(node, address)| (*node, address.as_str()))
+    }
+
+    /// The lowest node id: the one that founds.
+    pub fn founder(&self) -> Option<NodeId> {
+        self.0.keys().next().copied()
+    }
+
+    /// How many members there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is no member; only so for `MemberList::default()`.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl FromStr for MemberList {
+    type Err = MemberListError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+        let members = parts.map(|part| {
+            let form = || MemberListError::Form(part.to_owned());
+            let (id, address) = part.split_once('=').ok_or_else(form)?;
+            let (host, port) = address.trim().rsplit_once(':').ok_or_else(form)?;
+            if host.is_empty() || port.parse::<u16>().is_err() {
+                return Err(form());
+            }
+            Ok((id.parse().map_err(|_| form())?, address.trim().to_owned()))
+        });
+        MemberList::new(members.collect::<Result<Vec<_>, _>>()?)
+    }
+}
+
+impl TryFrom<String> for MemberList {
+    type Error = MemberListError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<MemberList> for String {
+    fn from(list: MemberList) -> Self {
+        list.to_string()
+    }
+}
+
+impl fmt::Display for MemberList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, (node, address)) in self.0.iter().enumerate() {
+            let comma = if n == 0 { "" } else { "," };
+            write!(f, "{comma}{node}={address}")?;
+        }
+        Ok(())
+    }
+}
+
+/// One incarnation of a node as a member of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// The incarnation's name in Raft; its upper bits are the node id.
+    pub raft_id: RaftId,
+    /// The birth of its data directory.
+    pub birth: Birth,
+    /// Where its peers reach it, `host:port`.
+    pub address: String,
+}
+
+/// What a cluster starts from: written once by its founder, stored by every founding member before it answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Genesis {
+    /// The cluster's random name.
+    pub cluster: ClusterId,
+    /// The founding members, all of them voters, by rising node id.
+    pub members: Vec<Member>,
+}
+
+impl Genesis {
+    /// The membership before the first entry.
+    pub fn membership(&self) -> Membership {
+        Membership {
+            index: 0,
+            voters: self.members.iter().map(|member| member.raft_id).collect(),
+            members: self.members.iter().map(|member| (member.raft_id, member.clone())).collect(),
+            ..Membership::default()
+        }
+    }
+}
+
+/// The members as of one index of the log: Raft's ConfState and everybody's address.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Membership {
+    /// The entry that made it so; 0 for the genesis.
+    pub index: u64,
+    /// Those whose votes count, by rising id.
+    pub voters: Vec<RaftId>,
+    /// Those who receive the log without a vote.
+    pub learners: Vec<RaftId>,
+    /// During a joint change, the voters of the membership that is being left.
+    pub voters_outgoing: Vec<RaftId>,
+    /// During a joint change, those who become learners when it ends.
+    pub learners_next: Vec<RaftId>,
+    /// Whether the joint change ends by itself.
+    pub auto_leave: bool,
+    /// Address and birth of everybody named above.
+    pub members: BTreeMap<RaftId, Member>,
+}
+
+impl Membership {
+    /// The current incarnation of `node`, if it takes part: the voter or learner of the incoming membership.
+    pub fn incarnation(&self, node: NodeId) -> Option<&Member> {
+        let current = self.voters.iter().chain(&self.learners).chain(&self.learners_next);
+        current.filter(|id| id.node() == node).find_map(|id| self.members.get(id))
+    }
+
+    /// Whether `id` has a vote, in the incoming or the outgoing membership.
+    pub fn is_voter(&self, id: RaftId) -> bool {
+        self.voters.contains(&id) || self.voters_outgoing.contains(&id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_reads_back_as_it_was_written() {
+        let text = "0=127.0.0.1:8000,2=[::1]:8002,10=host:1";
+        assert_eq!(text.parse::<MemberList>().unwrap().to_string(), text);
+    }
+
+    #[test]
+    fn a_bad_list_names_its_bad_part() {
+        for bad in ["x=1:1", "0", "0=host", "0=:80", "0=host:port", "70000=host:1"] {
+            assert_eq!(bad.parse::<MemberList>(), Err(MemberListError::Form(bad.into())), "{bad}");
+        }
+        assert_eq!("".parse::<MemberList>(), Err(MemberListError::Empty));
+        assert_eq!("0=a:1,0=b:1".parse::<MemberList>(), Err(MemberListError::Twice(NodeId(0))));
+        assert_eq!("0=a:1,1=a:1".parse::<MemberList>(), Err(MemberListError::Twice(NodeId(1))));
+    }
+}

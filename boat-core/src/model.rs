@@ -1,0 +1,164 @@
+//! A model in plain Rust, in process.
+
+use std::marker::PhantomData;
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::{Call, CallOutcome, Predictor, PredictorError, RequestKind, StateKind};
+
+/// Where and when, for a model: the same on every node and at every replay.
+#[derive(Debug, Clone)]
+pub struct Context {
+    position: u64,
+    predictions_before: u64,
+    kind: RequestKind,
+    time_ms: u64,
+    seed: u64,
+}
+
+impl Context {
+    /// The context of one call.
+    pub fn of(call: &Call) -> Self {
+        Context {
+            position: call.position,
+            predictions_before: call.predictions_before,
+            kind: call.kind,
+            time_ms: call.time_ms,
+            seed: call.seed,
+        }
+    }
+
+    /// The request's position in the replicated order.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// How many prediction requests stand before this one.
+    pub fn predictions_before(&self) -> u64 {
+        self.predictions_before
+    }
+
+    /// What is asked.
+    pub fn kind(&self) -> RequestKind {
+        self.kind
+    }
+
+    /// Log time, in milliseconds since the Unix epoch: the leader's clock, made never to fall.
+    pub fn time_ms(&self) -> u64 {
+        self.time_ms
+    }
+
+    /// Random numbers for this request: ChaCha with 8 rounds, seeded from the log.
+    pub fn rng(&self) -> ChaCha8Rng {
+        let mut seed = [0; 32];
+        let words = [self.seed, self.position, 0, 0];
+        for (bytes, word) in seed.chunks_exact_mut(8).zip(words) {
+            bytes.copy_from_slice(&u64::to_le_bytes(word));
+        }
+        ChaCha8Rng::from_seed(seed)
+    }
+}
+
+/// A model in plain Rust. Its state is what serde writes of it: it is made fresh by reading back what was given to the node.
+///
+/// # Contract
+/// `predict` depends on nothing but the state, the request and the [`Context`]: no clock, no random numbers of its own, no
+/// iteration over hash maps.
+///
+/// ```
+/// use boat_core::{Context, Model};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Default, Serialize, Deserialize)]
+/// struct RunningMean { seen: u64, sum: f64 }
+///
+/// impl Model for RunningMean {
+///     type Request = f64;
+///     type Response = f64;
+///     fn predict(&mut self, _: &Context, x: f64) -> f64 {
+///         self.seen += 1;
+///         self.sum += x;
+///         self.sum / self.seen as f64
+///     }
+/// }
+/// ```
+pub trait Model: Serialize + DeserializeOwned + Send + 'static {
+    /// What a client sends, as JSON.
+    type Request: Serialize + DeserializeOwned + Send + 'static;
+    /// What a client gets, as JSON.
+    type Response: Serialize + DeserializeOwned + Send + 'static;
+
+    /// Answers one request, and learns from it as it may.
+    fn predict(&mut self, context: &Context, request: Self::Request) -> Self::Response;
+}
+
+/// A model whose state serde cannot write and read back.
+#[derive(Debug, thiserror::Error)]
+#[error("the model's state cannot be written and read back by serde: {0}")]
+pub struct ModelError(String);
+
+/// Runs a [`Model`] as a [`Predictor`].
+#[derive(Debug)]
+pub struct ModelPredictor<M: Model> {
+    fresh: Vec<u8>,
+    model: M,
+    types: PhantomData<fn(M::Request) -> M::Response>,
+}
+
+impl<M: Model> ModelPredictor<M> {
+    /// A predictor that starts from `model`, and goes back to it at each reset.
+    ///
+    /// # Errors
+    /// When serde cannot write `model`, or cannot read back what it wrote.
+    pub fn new(model: M) -> Result<Self, ModelError> {
+        let fresh = rmp_serde::to_vec_named(&model).map_err(|error| ModelError(error.to_string()))?;
+        let model = Self::read(&fresh).map_err(|error| ModelError(error.to_string()))?;
+        Ok(ModelPredictor { fresh, model, types: PhantomData })
+    }
+
+    fn read(state: &[u8]) -> Result<M, rmp_serde::decode::Error> {
+        rmp_serde::from_slice(state)
+    }
+
+    fn call(&mut self, call: &Call) -> CallOutcome {
+        let request = match serde_json::from_slice(&call.body) {
+            Ok(request) => request,
+            Err(error) => return CallOutcome::Rejected(error.to_string()),
+        };
+        let response = self.model.predict(&Context::of(call), request);
+        match serde_json::to_vec(&response) {
+            Ok(output) => CallOutcome::Output(output.into()),
+            Err(error) => CallOutcome::Rejected(format!("the model's answer is not JSON: {error}")),
+        }
+    }
+}
+
+impl<M: Model> Predictor for ModelPredictor<M> {
+    fn state_kind(&self) -> StateKind {
+        StateKind::Replay
+    }
+
+    fn check(&self) -> crate::Check {
+        std::sync::Arc::new(|_, body| {
+            serde_json::from_slice::<M::Request>(body).map(drop).map_err(|error| error.to_string())
+        })
+    }
+
+    async fn reset(&mut self) -> Result<(), PredictorError> {
+        let read = Self::read(&self.fresh);
+        self.model = read.map_err(|error| PredictorError::Unavailable(error.to_string()))?;
+        Ok(())
+    }
+
+    async fn predict(
+        &mut self,
+        calls: &[Call],
+        outcomes: &mut Vec<CallOutcome>,
+    ) -> Result<(), PredictorError> {
+        outcomes.extend(calls.iter().map(|call| self.call(call)));
+        Ok(())
+    }
+}

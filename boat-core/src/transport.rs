@@ -1,0 +1,264 @@
+//! The boundary between a node and its peers.
+//!
+//! A [`Transport`] carries [`PeerMessage`]s between nodes. It may lose, repeat and reorder them, and it drops rather than
+//! waits when a peer is slow: Raft repeats what matters. What it must not do is invent: a message is delivered as it was
+//! sent, and under the name of the peer whose [`Hello`] was accepted on its connection.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::log::LogEntry;
+use crate::{Birth, ClusterId, Genesis, MemberList, NodeId, RaftId};
+
+/// What a node says of itself when it opens a connection, and hears in answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hello {
+    /// The node's number.
+    pub node: NodeId,
+    /// The cluster, once the node knows of one.
+    pub cluster: Option<ClusterId>,
+    /// The node's incarnation, once it has one.
+    pub raft_id: Option<RaftId>,
+    /// The birth of its data directory.
+    pub birth: Birth,
+    /// How often this directory was started, this time included.
+    pub boot: u64,
+    /// Drawn anew at each start: tells two copies of one directory apart.
+    pub nonce: u64,
+}
+
+/// Why a connection is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The peer belongs to another cluster.
+    #[error("it belongs to another cluster")]
+    OtherCluster,
+    /// The peer is not the node that was meant to be at this address.
+    #[error("another node answers at this address")]
+    WrongNode,
+    /// The peer's directory went back in time, or runs twice: a later start of it has been seen.
+    #[error("its directory is stale: a later start of the same directory was seen")]
+    StaleDirectory,
+    /// The peer speaks another version of the protocol.
+    #[error("it speaks another version of the protocol")]
+    Version,
+}
+
+/// The node's side of a handshake, asked by the transport on every connection.
+pub trait Reception: Send + Sync + 'static {
+    /// What this node says of itself now. It changes when the node joins a cluster; connections made before that are
+    /// closed by the transport when [`PeerLinks::renew`] is called.
+    fn hello(&self) -> Hello;
+
+    /// Whether to accept what a peer says of itself; called for inbound connections and for answers to our own.
+    ///
+    /// # Errors
+    /// The [`Refusal`] to send back before the connection is closed.
+    fn judge(&self, peer: &Hello) -> Result<(), Refusal>;
+}
+
+/// Where a transport delivers. Never blocks: what does not fit is dropped.
+pub trait PeerInbox: Send + Sync + 'static {
+    /// Something happened on the link from or to a peer.
+    fn deliver(&self, event: PeerEvent);
+}
+
+/// What a transport tells its node.
+#[derive(Debug)]
+pub enum PeerEvent {
+    /// Our connection to the peer is up and both sides accepted each other.
+    Connected(Hello),
+    /// A message arrived on a connection whose hello was accepted.
+    Message {
+        /// Who sent it, as accepted in the handshake.
+        from: NodeId,
+        /// The sender's incarnation as accepted in the handshake, if it has one.
+        from_raft_id: Option<RaftId>,
+        /// What it says.
+        message: PeerMessage,
+    },
+    /// Our connection to the peer ended.
+    Disconnected {
+        /// Whom we cannot reach.
+        node: NodeId,
+        /// Whether its machine refused the connection when we tried again: nobody listens there, so the process is gone.
+        refused: bool,
+    },
+    /// The peer refused our hello.
+    Refused {
+        /// Who refused.
+        node: NodeId,
+        /// Why.
+        reason: Refusal,
+    },
+}
+
+/// Connects a node to its peers.
+///
+/// # Contract
+/// - After `start`, messages flow until [`PeerLinks::shutdown`]; the transport owns its tasks.
+/// - Every connection is opened with [`Reception::hello`] and checked by [`Reception::judge`], on both sides.
+/// - Delivery from one peer over one connection keeps the order of sending.
+pub trait Transport: Send + 'static {
+    /// Starts receiving for this node. Must be called from within a tokio runtime if the transport needs one.
+    ///
+    /// # Errors
+    /// What kept it from starting.
+    fn start(
+        self,
+        reception: Arc<dyn Reception>,
+        inbox: Arc<dyn PeerInbox>,
+    ) -> Result<Arc<dyn PeerLinks>, TransportError>;
+}
+
+/// The sending side of a started transport.
+pub trait PeerLinks: Send + Sync + 'static {
+    /// Queues `messages` for `to`, in order. Returns at once; messages to an unknown or slow peer are dropped.
+    fn send(&self, to: NodeId, messages: Vec<PeerMessage>);
+
+    /// Says where peers are. Peers that are not named any more are disconnected.
+    fn set_peers(&self, peers: Vec<(NodeId, String)>);
+
+    /// Closes all connections and opens them anew, because [`Reception::hello`] changed.
+    fn renew(&self);
+
+    /// Closes all connections and stops listening.
+    fn shutdown(&self);
+}
+
+/// A transport that could not start.
+#[derive(Debug, thiserror::Error)]
+#[error("transport: {0}")]
+pub struct TransportError(pub String);
+
+/// What peers say to each other.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PeerMessage {
+    /// Consensus: one of the kinds that Raft peers send.
+    Consensus(Box<ConsensusMessage>),
+    /// A request for the leader.
+    Forward(Forward),
+    /// The answer to a forward that was not proposed. One that was is answered by its own application on every node.
+    ForwardRefused(ForwardRefused),
+    /// What a node tells of itself and of the genesis it knows, to found or find a cluster.
+    Introduction(Box<Introduction>),
+    /// An incarnation outside the membership asks the leader to be taken in.
+    Join(Join),
+    /// A node asks the leader whether the others can do without what is on its disk.
+    LeaveQuestion {
+        /// Who asks.
+        raft_id: RaftId,
+        /// To match the answer.
+        ticket: u64,
+    },
+    /// The leader's answer to a [`PeerMessage::LeaveQuestion`].
+    LeaveAnswer {
+        /// The question's ticket.
+        ticket: u64,
+        /// Whether the connected voters other than the asker, holding everything committed, are a majority of all voters.
+        allowed: bool,
+    },
+}
+
+/// A request on its way from the node that accepted it to the leader.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forward {
+    /// To match a refusal; meaningful to the sender only.
+    pub ticket: u64,
+    /// The encoded request. Opaque to the transport.
+    pub request: Bytes,
+}
+
+/// Why a forwarded request was not proposed. Nothing happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForwardRefused {
+    /// The forward's ticket.
+    pub ticket: u64,
+    /// Whether the leader is too busy (else it does not lead).
+    pub overloaded: bool,
+}
+
+/// What a node tells of itself while it looks for its cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Introduction {
+    /// The birth of the sender's directory.
+    pub birth: Birth,
+    /// The member list the sender was configured with.
+    pub members: MemberList,
+    /// The genesis the sender has stored, if any. Without one it is empty.
+    pub genesis: Option<Genesis>,
+    /// Whether the sender asks for an answer.
+    pub asks: bool,
+}
+
+/// An incarnation outside the membership that asks to be taken in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Join {
+    /// Its Raft id; the node id in it tells whom it succeeds.
+    pub raft_id: RaftId,
+    /// The birth of its directory.
+    pub birth: Birth,
+    /// Where its peers reach it.
+    pub address: String,
+}
+
+/// The kinds of consensus message that peers send each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ConsensusKind {
+    /// The leader's entries, or a probe without any.
+    Append,
+    /// The follower's answer to `Append`.
+    AppendResponse,
+    /// A candidate asks for a vote.
+    RequestVote,
+    /// The answer to `RequestVote`.
+    RequestVoteResponse,
+    /// The leader lives.
+    Heartbeat,
+    /// The answer to `Heartbeat`.
+    HeartbeatResponse,
+    /// The leader hands over: campaign at once.
+    TimeoutNow,
+    /// A follower asks the leader to hand over.
+    TransferLeader,
+    /// A follower asks up to where it must have applied to answer a read.
+    ReadIndex,
+    /// The answer to `ReadIndex`.
+    ReadIndexResponse,
+    /// A follower asks whether it would get a vote.
+    RequestPreVote,
+    /// The answer to `RequestPreVote`.
+    RequestPreVoteResponse,
+}
+
+/// One consensus message: the fields of Raft's own message that its kind uses, the others zero.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConsensusMessage {
+    /// What kind of message this is.
+    pub kind: ConsensusKind,
+    /// The receiving incarnation.
+    pub to: RaftId,
+    /// The sending incarnation.
+    pub from: RaftId,
+    /// The sender's term (for a pre-vote, the term it would campaign in).
+    pub term: u64,
+    /// The term of the entry at `index`.
+    pub log_term: u64,
+    /// The index before the first entry, or the one acknowledged, rejected or asked for.
+    pub index: u64,
+    /// The entries, contiguous from `index` + 1.
+    pub entries: Vec<LogEntry>,
+    /// The sender's commit index.
+    pub commit: u64,
+    /// The term of the entry at `commit`.
+    pub commit_term: u64,
+    /// Whether the receiver's message was rejected.
+    pub reject: bool,
+    /// Where the rejecting follower suggests to look next.
+    pub reject_hint: u64,
+    /// The campaign's kind, or a read's context.
+    pub context: Bytes,
+    /// The candidate's priority.
+    pub priority: i64,
+}
