@@ -6,15 +6,21 @@
 mod codec;
 mod command;
 pub mod digest;
+mod error;
 mod ids;
 pub mod log;
 mod membership;
 mod model;
+mod node;
 mod predictor;
+mod status;
 pub mod transport;
 
 pub use command::{Command, Origin, Request, RequestKind, SessionRequest};
+pub use error::{Error, PredictError, WipeError};
 pub use ids::{Birth, ClusterId, NodeId, RaftId};
 pub use membership::{Genesis, Member, MemberList, MemberListError, Membership};
 pub use model::{Context, Model, ModelError, ModelPredictor};
+pub use node::Answer;
 pub use predictor::{Call, CallOutcome, Check, Predictor, PredictorError, StateKind};
+pub use status::{BackendStatus, MemberStatus, Phase, ReplayProgress, Status};

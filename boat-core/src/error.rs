@@ -1,0 +1,149 @@
+//! Errors, sorted by what the caller may do.
+
+use std::time::Duration;
+
+/// Why a prediction has no answer. [`PredictError::may_be_applied`] tells the two kinds apart: *definite* errors were never
+/// applied and never will be; after an *unknown* one, ask again with the same key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PredictError {
+    /// The request is not one that the model understands. Definite.
+    #[error("invalid request: {0}")]
+    Invalid(String),
+    /// The request is longer than the node accepts. Definite.
+    #[error("the request has {bytes} bytes, at most {bytes_max} are accepted")]
+    TooLarge {
+        /// How long it is.
+        bytes: usize,
+        /// How long it may be.
+        bytes_max: usize,
+    },
+    /// Too much waits already. Definite: try again later.
+    #[error("overloaded: {waiting} of {waiting_max} {what} wait for their answers")]
+    Overloaded {
+        /// How many wait.
+        waiting: usize,
+        /// How many may.
+        waiting_max: usize,
+        /// What is counted.
+        what: &'static str,
+    },
+    /// No leader was found, and the request never left this node. Definite.
+    #[error("no leader within {0:?}: a majority of the nodes must be up and see each other")]
+    NoLeader(Duration),
+    /// The table of remembered keys is full of young ones. Definite: try again later, or without a key.
+    #[error("the table of remembered keys is full")]
+    KeyTableFull,
+    /// Below the free-space reserve of the disk nothing new is accepted. Definite.
+    #[error("the disk is full")]
+    DiskFull,
+    /// The key was used for another request. Definite for this one.
+    #[error("the key was used for another request, at position {position}")]
+    KeyReused {
+        /// Where the first request under this key stands.
+        position: u64,
+    },
+    /// The session is not known, or no longer. This attempt was not applied.
+    #[error("session {session} has expired")]
+    SessionExpired {
+        /// Which session.
+        session: u64,
+    },
+    /// The request was answered before, and its client said that it had the answer. This attempt was not applied.
+    #[error("the outcome was forgotten: its client had acknowledged it")]
+    OutcomeForgotten,
+    /// The model refused the input, as it would on every node. Definite, and the request has a position.
+    #[error("the model rejected the request at position {position}: {reason}")]
+    Rejected {
+        /// The request's position.
+        position: u64,
+        /// The model's reason.
+        reason: String,
+    },
+    /// The node stops, and the request was never proposed. Definite.
+    #[error("the node is shutting down")]
+    Stopped,
+    /// No answer in time: the request may yet be applied, or was. Ask again with the same key.
+    #[error("no answer within {waited:?}; the request may yet be applied: ask again with key {key}")]
+    Unknown {
+        /// How long was waited.
+        waited: Duration,
+        /// The key to ask again with.
+        key: String,
+    },
+}
+
+impl PredictError {
+    /// Whether the request may have been applied, or may yet be: only for [`PredictError::Unknown`].
+    pub fn may_be_applied(&self) -> bool {
+        matches!(self, PredictError::Unknown { .. })
+    }
+}
+
+/// Why a node must not be wiped now. Nothing happened.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WipeError {
+    /// The connected voters other than this node, holding everything committed, are no majority.
+    #[error(
+        "would lose the quorum: the other connected nodes that hold everything committed are no majority of all voters"
+    )]
+    WouldLoseQuorum,
+    /// Nobody could be asked in time.
+    #[error("no leader answered within {0:?}")]
+    NoLeader(Duration),
+}
+
+/// Why a node could not start, or stopped by itself.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The configuration is wrong: says which field, and what it should be.
+    #[error("configuration: {0}")]
+    Config(String),
+    /// The member list is wrong.
+    #[error(transparent)]
+    Members(#[from] crate::MemberListError),
+    /// Another process uses the data directory.
+    #[error("data directory {0} is in use by another process")]
+    DirectoryInUse(std::path::PathBuf),
+    /// The data directory belongs to another node.
+    #[error("data directory {path} belongs to node {found}, not to node {expected}")]
+    OtherNode {
+        /// The directory.
+        path: std::path::PathBuf,
+        /// Whose it is.
+        found: crate::NodeId,
+        /// Whose it should be.
+        expected: crate::NodeId,
+    },
+    /// Reading, writing or syncing the data directory failed. The node has stopped and must not be trusted until restarted.
+    #[error("storage: {0}")]
+    Storage(String),
+    /// The directory went back in time, or runs twice.
+    #[error("stale data directory: {0}")]
+    StaleDirectory(String),
+    /// The transport could not start.
+    #[error(transparent)]
+    Transport(#[from] crate::transport::TransportError),
+    /// The model cannot be used.
+    #[error(transparent)]
+    Model(#[from] crate::ModelError),
+    /// Something that must hold did not; the node has stopped rather than go on wrongly.
+    #[error("internal: {0}")]
+    Internal(String),
+}
+
+impl Error {
+    /// The exit status for a process that ends because of this error: 64 usage, 74 storage, 75 directory in use, 76 stale
+    /// directory, 70 else (after BSD's `sysexits.h`).
+    pub fn exit_status(&self) -> u8 {
+        match self {
+            Error::Config(_) | Error::Members(_) | Error::OtherNode { .. } => 64,
+            Error::Storage(_) => 74,
+            Error::DirectoryInUse(_) => 75,
+            Error::StaleDirectory(_) => 76,
+            Error::Transport(_) | Error::Model(_) | Error::Internal(_) => 70,
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! A node: the handle that everything else holds.
+
+mod answer;
+
+pub use answer::Answer;

@@ -1,0 +1,94 @@
+//! What a node says of itself.
+
+use serde::Serialize;
+
+use crate::NodeId;
+
+/// A node's state at one moment: an owned copy.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Status {
+    /// Whether this node leads.
+    pub is_leader: bool,
+    /// This node's number.
+    pub node: NodeId,
+    /// The leader, as far as this node knows.
+    pub leader: Option<NodeId>,
+    /// The latest term this node has seen.
+    pub term: u64,
+    /// How many requests this node has applied: the position of the last one.
+    pub position: u64,
+    /// The running digest after `position`, 32 hexadecimal digits.
+    pub digest: String,
+    /// Whether this node answers predictions.
+    pub ready: bool,
+    /// What this node is doing.
+    pub phase: Phase,
+    /// How far a replay is, while there is one.
+    pub replay: Option<ReplayProgress>,
+    /// How the backend is.
+    pub backend: BackendStatus,
+    /// The cluster's name, once known: 32 hexadecimal digits.
+    pub cluster: Option<String>,
+    /// Everybody in the membership.
+    pub members: Vec<MemberStatus>,
+    /// How many requests wait for their answers on this node.
+    pub waiting: usize,
+}
+
+/// What a node is doing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "name", rename_all = "snake_case")]
+pub enum Phase {
+    /// Waits until the cluster is founded or found.
+    Founding {
+        /// Whom it has not heard from.
+        waiting_for: Vec<NodeId>,
+    },
+    /// Outside the membership; asks to be taken in.
+    Joining,
+    /// Runs the log through the fresh predictor.
+    Replaying,
+    /// Replayed, but knows of no leader.
+    Electing,
+    /// Serves.
+    Ready,
+    /// Shuts down.
+    Stopping,
+}
+
+/// How far a replay is.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct ReplayProgress {
+    /// The last entry applied.
+    pub applied_index: u64,
+    /// The entry to reach.
+    pub target_index: u64,
+    /// How many requests were applied in the last second or so.
+    pub requests_per_second: f64,
+    /// How long the rest takes at that rate, in seconds.
+    pub remaining_seconds: f64,
+}
+
+/// How the backend is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BackendStatus {
+    /// Whether the last thing asked of it worked.
+    pub healthy: bool,
+    /// The latest error, while it is not.
+    pub error: Option<String>,
+    /// How often its state was lost and rebuilt since this process started.
+    pub rebuilds: u64,
+}
+
+/// One member, as this node sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MemberStatus {
+    /// The member's number.
+    pub node: NodeId,
+    /// Where its peers reach it.
+    pub address: String,
+    /// `voter` or `learner`.
+    pub role: &'static str,
+    /// Whether this node is connected to it (true for itself).
+    pub connected: bool,
+}
