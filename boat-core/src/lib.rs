@@ -3,6 +3,7 @@
 //! A [`Node`] holds one copy of a machine-learning model behind a [`Predictor`]; every request becomes an entry of a Raft
 //! log, and every node applies the same requests in the same order to its own copy. A node that loses its process, its
 //! disk or its model replays that log until the model's state is as if nothing had happened.
+pub mod apply;
 mod codec;
 mod command;
 pub mod digest;

@@ -1,0 +1,93 @@
+//! Keys: requests that a client named itself, remembered for a while (design D15).
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+
+use super::session::Known;
+use super::{Outcome, Refused, SessionLimits};
+use crate::digest::RequestHash;
+
+/// What one remembered key costs besides its key and its outcome, about: the table's own nodes.
+const ENTRY_BYTES: u64 = 200;
+
+#[derive(Debug)]
+struct Remembered {
+    hash: RequestHash,
+    /// `None` while it is in the batch being applied.
+    outcome: Option<Outcome>,
+    bytes: u64,
+}
+
+/// The table of remembered keys, bounded in bytes.
+#[derive(Debug, Default)]
+pub(crate) struct Keys {
+    known: BTreeMap<Bytes, Remembered>,
+    /// Keys by the age at which they came, oldest first.
+    by_age: VecDeque<(u64, Bytes)>,
+    bytes: u64,
+}
+
+impl Keys {
+    /// Forgets keys that are old enough.
+    pub(crate) fn expire(&mut self, age_ms: u64, limits: &SessionLimits) {
+        while let Some((came, key)) = self.by_age.front() {
+            if came.saturating_add(limits.key_age_ms) >= age_ms {
+                return;
+            }
+            if let Some(old) = self.known.remove(key) {
+                self.bytes -= old.bytes;
+            }
+            self.by_age.pop_front();
+        }
+    }
+
+    /// Whether one more key may be remembered.
+    pub(crate) fn has_room(&self, limits: &SessionLimits) -> bool {
+        self.bytes < limits.key_table_bytes_max
+    }
+
+    /// Looks `key` up, and remembers it when it is new.
+    pub(crate) fn begin(
+        &mut self,
+        key: &Bytes,
+        hash: RequestHash,
+        age_ms: u64,
+        limits: &SessionLimits,
+    ) -> Result<Known, Refused> {
+        match self.known.get(key) {
+            Some(Remembered { hash: first, outcome, .. }) if *first == hash => {
+                Ok(outcome.clone().map_or(Known::Running, Known::Done))
+            }
+            Some(first) => {
+                let position = first.outcome.as_ref().map_or(0, |outcome| outcome.position);
+                Err(Refused::KeyReused { position })
+            }
+            None if !self.has_room(limits) => Err(Refused::KeyTableFull),
+            None => {
+                // A copy of its own: a slice would keep the whole command it came in alive.
+                let key = Bytes::copy_from_slice(key);
+                let bytes = ENTRY_BYTES + 2 * key.len() as u64;
+                self.bytes += bytes;
+                self.by_age.push_back((age_ms, key.clone()));
+                self.known.insert(key, Remembered { hash, outcome: None, bytes });
+                Ok(Known::New)
+            }
+        }
+    }
+
+    /// Remembers the outcome of a request that [`Keys::begin`] called new.
+    pub(crate) fn finish(&mut self, key: &Bytes, outcome: &Outcome) {
+        if let Some(known) = self.known.get_mut(key) {
+            let bytes = outcome.bytes() as u64;
+            known.bytes += bytes;
+            self.bytes += bytes;
+            known.outcome = Some(outcome.clone());
+        }
+    }
+
+    /// The outcome of a request that was applied under `key`.
+    pub(crate) fn outcome(&self, key: &Bytes) -> Option<&Outcome> {
+        self.known.get(key).and_then(|known| known.outcome.as_ref())
+    }
+}

@@ -1,0 +1,334 @@
+//! The applier's bookkeeping: from committed commands to positions, outcomes and the running digest.
+//!
+//! Plain functions over plain state. [`Applier::admit`] decides what each request of an entry is: new, a retry, or refused;
+//! the new ones become [`Call`]s for the predictor. [`Applier::complete`] takes the predictor's outcomes, folds them into
+//! the digest, remembers them and answers. Everything decided here is a function of the log alone, so it is the same on
+//! every node and at every replay.
+
+mod keys;
+mod session;
+mod time;
+
+use bytes::Bytes;
+
+use self::keys::Keys;
+use self::session::{Known, Sessions};
+use self::time::LogTime;
+use crate::codec::{Malformed, Reader};
+use crate::digest::{Digest, RequestHash};
+use crate::log::{EntryKind, LogEntry};
+use crate::{Call, CallOutcome, Command, Origin, Request, RequestKind};
+
+/// The bounds of what is remembered about clients. They decide what is applied, so they are part of the genesis and the
+/// same on every node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionLimits {
+    /// How many sessions may be open. Default 1,024.
+    pub sessions_max: u32,
+    /// How many outcomes one session may ask to have kept. Default 65,536.
+    pub session_outcomes_max: u32,
+    /// After how much log age without a request a session expires, in milliseconds. Default 10 minutes.
+    pub session_age_ms_max: u64,
+    /// How long a key is remembered at least, in milliseconds of log age. Default 10 minutes.
+    pub key_age_ms: u64,
+    /// How many bytes the table of keys may take, about. Default 256 MiB.
+    pub key_table_bytes_max: u64,
+}
+
+impl Default for SessionLimits {
+    fn default() -> Self {
+        SessionLimits {
+            sessions_max: 1024,
+            session_outcomes_max: 65_536,
+            session_age_ms_max: 600_000,
+            key_age_ms: 600_000,
+            key_table_bytes_max: 256 << 20,
+        }
+    }
+}
+
+/// What applying a request gave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// The request's position.
+    pub position: u64,
+    /// The term of the entry that carried it first.
+    pub term: u64,
+    /// What the predictor said.
+    pub result: CallOutcome,
+}
+
+impl Outcome {
+    fn bytes(&self) -> usize {
+        match &self.result {
+            CallOutcome::Output(output) => output.len(),
+            CallOutcome::Rejected(reason) => reason.len(),
+        }
+    }
+}
+
+/// Why a committed request was not applied. It has no position and never will.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refused {
+    /// Its session is not in the table.
+    SessionExpired {
+        /// Which session.
+        session: u64,
+    },
+    /// Its client had acknowledged the outcome.
+    OutcomeForgotten,
+    /// Its key or sequence number was used for another request.
+    KeyReused {
+        /// Where that one stands; 0 while it is being applied.
+        position: u64,
+    },
+    /// Its session has too many outcomes that its client has not acknowledged.
+    WindowFull {
+        /// How many are kept.
+        outcomes_max: usize,
+    },
+    /// Too many keys are remembered.
+    KeyTableFull,
+    /// Too many sessions are open.
+    TooManySessions,
+}
+
+/// What became of a request: the answer to whoever waits for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// Its outcome, or why it has none.
+    pub result: Result<Outcome, Refused>,
+    /// Whether it had been applied before.
+    pub replayed: bool,
+}
+
+/// What a request waits for while its batch runs.
+#[derive(Debug)]
+enum Decision {
+    /// The predictor's next outcome.
+    Call { position: u64 },
+    /// Nothing: a session was opened.
+    Opened { position: u64 },
+    /// The outcome of the same request, earlier in the batch.
+    Joined,
+    /// Nothing.
+    Known(Result<Outcome, Refused>),
+}
+
+#[derive(Debug)]
+struct Slot {
+    origin: Origin,
+    hash: RequestHash,
+    decision: Decision,
+    term: u64,
+}
+
+/// Requests on their way through the predictor: the calls to make, and who waits for which.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// What the predictor is to run, in order.
+    pub calls: Vec<Call>,
+    slots: Vec<Slot>,
+    last: Option<(u64, u64)>,
+}
+
+impl Batch {
+    /// Whether no entry was admitted.
+    pub fn is_empty(&self) -> bool {
+        self.last.is_none()
+    }
+
+    /// How many requests were admitted, retries and refused ones included.
+    pub fn requests(&self) -> usize {
+        self.slots.len()
+    }
+}
+
+/// The state that applying leaves behind, besides the predictor's own.
+#[derive(Debug, Default)]
+pub struct Applier {
+    limits: SessionLimits,
+    position: u64,
+    predictions: u64,
+    index: u64,
+    term: u64,
+    digest: Digest,
+    time: LogTime,
+    sessions: Sessions,
+    keys: Keys,
+    /// The position that the next admitted request gets, less one: ahead of `position` while a batch runs.
+    admitted: u64,
+}
+
+impl Applier {
+    /// An applier that has applied nothing.
+    pub fn new(limits: SessionLimits) -> Self {
+        Applier { limits, ..Applier::default() }
+    }
+
+    /// The position of the last applied request.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// The digest after [`Applier::position`].
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// The last applied entry.
+    pub fn index(&self) -> u64 {
+        self.index
+    }
+
+    /// How many sessions are open.
+    pub fn sessions(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Whether the table of keys takes another one.
+    pub fn has_room_for_keys(&self) -> bool {
+        self.keys.has_room(&self.limits)
+    }
+
+    /// The outcome that is remembered for a request of this origin.
+    pub fn outcome(&self, origin: &Origin) -> Option<&Outcome> {
+        match origin {
+            Origin::Opening => None,
+            Origin::Session { request, .. } => self.sessions.outcome(*request),
+            Origin::Key(key) => self.keys.outcome(key),
+        }
+    }
+
+    /// Adds `entry`, the one after the last admitted, to `batch`.
+    ///
+    /// # Errors
+    /// [`Malformed`] when the entry's data is no command: it was not written by this software.
+    pub fn admit(&mut self, batch: &mut Batch, entry: &LogEntry) -> Result<(), Malformed> {
+        batch.last = Some((entry.index, entry.term));
+        if entry.kind != EntryKind::Normal || entry.data.is_empty() {
+            return Ok(());
+        }
+        let command = Command::decode(&entry.data)?;
+        self.time.advance(command.stamp_ms);
+        self.sessions.expire(self.time.age_ms, &self.limits);
+        self.keys.expire(self.time.age_ms, &self.limits);
+        batch.slots.reserve(command.requests.len());
+        batch.calls.reserve(command.requests.len());
+        for request in command.requests {
+            self.admit_request(batch, request, command.seed, entry.term);
+        }
+        Ok(())
+    }
+
+    fn admit_request(&mut self, batch: &mut Batch, request: Request, seed: u64, term: u64) {
+        let hash = request.hash();
+        let Request { kind, origin, body } = request;
+        let decision = match self.look_up(kind, &origin, hash) {
+            Ok(Known::New) if kind == RequestKind::OpenSession => {
+                self.admitted += 1;
+                let outcomes_max = opening_outcomes_max(&body).min(self.limits.session_outcomes_max);
+                self.sessions.open(self.admitted, outcomes_max as usize, self.time.age_ms);
+                Decision::Opened { position: self.admitted }
+            }
+            Ok(Known::New) => {
+                self.admitted += 1;
+                let predictions_before = self.predictions;
+                self.predictions += u64::from(kind == RequestKind::Predict);
+                let position = self.admitted;
+                let time_ms = self.time.time_ms;
+                batch.calls.push(Call { position, predictions_before, kind, body, time_ms, seed });
+                Decision::Call { position }
+            }
+            Ok(Known::Running) => Decision::Joined,
+            Ok(Known::Done(outcome)) => Decision::Known(Ok(outcome)),
+            Err(refused) => Decision::Known(Err(refused)),
+        };
+        batch.slots.push(Slot { origin, hash, decision, term });
+    }
+
+    fn look_up(&mut self, kind: RequestKind, origin: &Origin, hash: RequestHash) -> Result<Known, Refused> {
+        match origin {
+            // The origin and the kind belong together; an opening under a key would be a session that nobody can name.
+            Origin::Opening if kind != RequestKind::OpenSession => {
+                Err(Refused::SessionExpired { session: 0 })
+            }
+            Origin::Opening if self.sessions.has_room(&self.limits) => Ok(Known::New),
+            Origin::Opening => Err(Refused::TooManySessions),
+            _ if kind == RequestKind::OpenSession => Err(Refused::SessionExpired { session: 0 }),
+            Origin::Session { request, lowest_unanswered } => {
+                self.sessions.begin(*request, *lowest_unanswered, hash, self.time.age_ms)
+            }
+            Origin::Key(key) => self.keys.begin(key, hash, self.time.age_ms, &self.limits),
+        }
+    }
+
+    /// Takes the predictor's `outcomes`, one for each call of `batch` and in its order, and tells `answer` what became of
+    /// each request. Leaves `batch` empty.
+    ///
+    /// # Panics
+    /// When there are fewer outcomes than calls: the caller keeps a batch until all its calls ran.
+    pub fn complete(
+        &mut self,
+        batch: &mut Batch,
+        outcomes: Vec<CallOutcome>,
+        mut answer: impl FnMut(&Origin, &Applied),
+    ) {
+        assert_eq!(batch.calls.len(), outcomes.len(), "one outcome for each call");
+        let mut outcomes = outcomes.into_iter();
+        for slot in batch.slots.drain(..) {
+            let applied = self.complete_request(&slot, &mut outcomes);
+            answer(&slot.origin, &applied);
+        }
+        batch.calls.clear();
+        if let Some((index, term)) = batch.last.take() {
+            (self.index, self.term) = (index, term);
+        }
+        debug_assert_eq!(self.position, self.admitted);
+    }
+
+    fn complete_request(&mut self, slot: &Slot, outcomes: &mut impl Iterator<Item = CallOutcome>) -> Applied {
+        let (position, result) = match &slot.decision {
+            Decision::Known(result) => return Applied { replayed: result.is_ok(), result: result.clone() },
+            Decision::Joined => {
+                let outcome = self.outcome(&slot.origin).cloned();
+                return Applied { result: outcome.ok_or(Refused::OutcomeForgotten), replayed: true };
+            }
+            Decision::Opened { position } => (*position, CallOutcome::Output(Bytes::new())),
+            Decision::Call { position } => {
+                let lost = || CallOutcome::Rejected("the predictor gave no outcome".to_owned());
+                (*position, outcomes.next().unwrap_or_else(lost))
+            }
+        };
+        let (kind, bytes) = match &result {
+            CallOutcome::Output(output) => (0, output.as_ref()),
+            CallOutcome::Rejected(reason) => (1, reason.as_bytes()),
+        };
+        debug_assert_eq!(position, self.position + 1, "positions are dense");
+        self.digest = self.digest.fold(position, slot.hash, kind, bytes);
+        self.position = position;
+        let outcome = Outcome { position, term: slot.term, result };
+        match &slot.origin {
+            Origin::Opening => {}
+            Origin::Session { request, .. } => self.sessions.finish(*request, slot.hash, &outcome),
+            Origin::Key(key) => self.keys.finish(key, &outcome),
+        }
+        Applied { result: Ok(outcome), replayed: false }
+    }
+}
+
+/// The body of an opening: a random number that tells it from others, and how many outcomes its owner wants kept.
+pub fn opening_body(nonce: u64, outcomes_max: u32) -> Bytes {
+    let mut body = Vec::with_capacity(12);
+    body.extend_from_slice(&nonce.to_le_bytes());
+    body.extend_from_slice(&outcomes_max.to_le_bytes());
+    body.into()
+}
+
+fn opening_outcomes_max(body: &[u8]) -> u32 {
+    let mut reader = Reader::new(body, "session opening");
+    reader.u64().and_then(|_| reader.u32()).map_or(1, |wanted| wanted.max(1))
+}
+
+#[cfg(test)]
+mod tests;

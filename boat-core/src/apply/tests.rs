@@ -1,0 +1,129 @@
+use std::collections::BTreeMap;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+use crate::SessionRequest;
+
+fn entry(index: u64, stamp_ms: u64, requests: Vec<Request>) -> LogEntry {
+    let data = Command { stamp_ms, seed: 7, requests }.encode().into();
+    LogEntry { index, term: 3, kind: EntryKind::Normal, data }
+}
+
+fn opening(nonce: u64, outcomes_max: u32) -> Request {
+    let body = opening_body(nonce, outcomes_max);
+    Request { kind: RequestKind::OpenSession, origin: Origin::Opening, body }
+}
+
+fn keyed(key: &str, body: &str) -> Request {
+    let origin = Origin::Key(Bytes::copy_from_slice(key.as_bytes()));
+    Request { kind: RequestKind::Predict, origin, body: Bytes::copy_from_slice(body.as_bytes()) }
+}
+
+fn numbered(session: u64, sequence: u64, lowest_unanswered: u64, body: &str) -> Request {
+    let origin = Origin::Session { request: SessionRequest { session, sequence }, lowest_unanswered };
+    Request { kind: RequestKind::Predict, origin, body: Bytes::copy_from_slice(body.as_bytes()) }
+}
+
+/// Applies one entry with a predictor that says position and body back.
+fn apply(applier: &mut Applier, stamp_ms: u64, requests: Vec<Request>) -> Vec<Applied> {
+    let mut batch = Batch::default();
+    let entry = entry(applier.index() + 1, stamp_ms, requests);
+    applier.admit(&mut batch, &entry).unwrap();
+    let say = |call: &Call| {
+        CallOutcome::Output(format!("{}:{}", call.position, String::from_utf8_lossy(&call.body)).into())
+    };
+    let outcomes = batch.calls.iter().map(say).collect();
+    let mut answers = Vec::new();
+    applier.complete(&mut batch, outcomes, |_, applied| answers.push(applied.clone()));
+    answers
+}
+
+fn output(applied: &Applied) -> (u64, String, bool) {
+    let outcome = applied.result.as_ref().unwrap();
+    let CallOutcome::Output(output) = &outcome.result else { panic!("{outcome:?}") };
+    (outcome.position, String::from_utf8_lossy(output).into_owned(), applied.replayed)
+}
+
+#[test]
+fn a_retry_gets_the_first_outcome_within_and_across_entries() {
+    let mut applier = Applier::new(SessionLimits::default());
+    let answers = apply(&mut applier, 1, vec![keyed("a", "x"), keyed("a", "x"), keyed("b", "y")]);
+    let answers: Vec<_> = answers.iter().map(output).collect();
+    assert_eq!(answers, [(1, "1:x".into(), false), (1, "1:x".into(), true), (2, "2:y".into(), false)]);
+    let again = apply(&mut applier, 2, vec![keyed("a", "x"), keyed("a", "other")]);
+    assert_eq!(output(&again[0]), (1, "1:x".into(), true));
+    assert_eq!(again[1].result, Err(Refused::KeyReused { position: 1 }));
+    assert_eq!(applier.position(), 2);
+}
+
+#[test]
+fn a_session_forgets_what_its_client_acknowledged_and_bounds_the_rest() {
+    let mut applier = Applier::new(SessionLimits::default());
+    apply(&mut applier, 1, vec![opening(9, 3)]);
+    let answers = apply(&mut applier, 1, vec![numbered(1, 0, 0, "a"), numbered(1, 2, 0, "c")]);
+    assert_eq!(output(&answers[1]).0, 3);
+    let answers = apply(&mut applier, 1, vec![numbered(1, 3, 0, "d"), numbered(1, 3, 1, "d")]);
+    assert_eq!(answers[0].result, Err(Refused::WindowFull { outcomes_max: 3 }));
+    assert_eq!(output(&answers[1]).0, 4);
+    let answers = apply(&mut applier, 1, vec![numbered(1, 0, 0, "a"), numbered(1, 2, 1, "c")]);
+    assert_eq!(answers[0].result, Err(Refused::OutcomeForgotten));
+    assert_eq!(output(&answers[1]), (3, "3:c".into(), true));
+}
+
+#[test]
+fn sessions_and_keys_grow_old_by_log_age() {
+    let limits = SessionLimits { session_age_ms_max: 1000, key_age_ms: 2000, ..SessionLimits::default() };
+    let mut applier = Applier::new(limits);
+    apply(&mut applier, 10_000, vec![opening(1, 4), keyed("k", "x")]);
+    apply(&mut applier, 11_000, vec![numbered(1, 0, 0, "a")]);
+    let answers = apply(&mut applier, 12_001, vec![numbered(1, 1, 0, "b"), keyed("k", "x")]);
+    assert_eq!(answers[0].result, Err(Refused::SessionExpired { session: 1 }));
+    assert_eq!(answers[1].result.as_ref().map(|outcome| outcome.position), Ok(4));
+    assert!(!answers[1].replayed);
+}
+
+#[test]
+fn a_full_key_table_refuses_the_young_and_remembers_the_old() {
+    let limits = SessionLimits { key_table_bytes_max: 250, ..SessionLimits::default() };
+    let mut applier = Applier::new(limits);
+    let answers = apply(&mut applier, 1, vec![keyed("a", "x"), keyed("b", "x"), keyed("c", "x")]);
+    assert_eq!(answers[2].result, Err(Refused::KeyTableFull));
+    assert!(!applier.has_room_for_keys());
+    assert_eq!(output(&apply(&mut applier, 2, vec![keyed("a", "x")])[0]).0, 1);
+}
+
+#[test]
+fn too_many_sessions_are_refused() {
+    let limits = SessionLimits { sessions_max: 1, ..SessionLimits::default() };
+    let mut applier = Applier::new(limits);
+    let answers = apply(&mut applier, 1, vec![opening(1, 4), opening(2, 4)]);
+    assert_eq!(answers[1].result, Err(Refused::TooManySessions));
+    assert_eq!(applier.sessions(), 1);
+}
+
+proptest! {
+    /// Against ten lines: a (session, sequence) has one position for ever, and positions are dense.
+    #[test]
+    fn a_request_has_one_position(attempts in vec((0_u64..12, 0_usize..4), 1..80)) {
+        let mut applier = Applier::new(SessionLimits::default());
+        apply(&mut applier, 1, vec![opening(1, 64)]);
+        let mut model: BTreeMap<u64, u64> = BTreeMap::new();
+        let mut batch = Vec::new();
+        for (sequence, cut) in attempts {
+            batch.push(numbered(1, sequence, 0, &sequence.to_string()));
+            if cut > 0 { continue; }
+            let sent: Vec<_> = std::mem::take(&mut batch);
+            let answers = apply(&mut applier, 1, sent.clone());
+            for (request, applied) in sent.iter().zip(&answers) {
+                let Origin::Session { request, .. } = &request.origin else { continue };
+                let next = model.len() as u64 + 2;
+                let expected = *model.entry(request.sequence).or_insert(next);
+                prop_assert_eq!(output(applied).0, expected);
+                prop_assert_eq!(applied.replayed, expected != next);
+            }
+            prop_assert_eq!(applier.position(), model.len() as u64 + 1);
+        }
+    }
+}
