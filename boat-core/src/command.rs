@@ -17,9 +17,7 @@ use crate::digest::RequestHash;
 /// The version that [`Command`]s are written with.
 const VERSION: u8 = 1;
 /// Bytes before the first request.
-pub const COMMAND_HEAD_BYTES: usize = 24;
-/// Bytes of a request beyond its body and key, at the most.
-pub const REQUEST_HEAD_BYTES_MAX: usize = 32;
+pub(crate) const COMMAND_HEAD_BYTES: usize = 24;
 
 /// What a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -163,14 +161,14 @@ pub struct Command {
 
 /// Packs encoded requests into one command.
 #[derive(Debug)]
-pub struct CommandWriter {
+pub(crate) struct CommandWriter {
     bytes: Vec<u8>,
     count: u32,
 }
 
 impl CommandWriter {
     /// A command without requests yet, with room for `body_bytes` of them.
-    pub fn new(stamp_ms: u64, seed: u64, body_bytes: usize) -> Self {
+    pub(crate) fn new(stamp_ms: u64, seed: u64, body_bytes: usize) -> Self {
         let mut bytes = Vec::with_capacity(COMMAND_HEAD_BYTES + body_bytes);
         bytes.extend_from_slice(&[VERSION, 0, 0, 0, 0, 0, 0, 0]);
         bytes.extend_from_slice(&stamp_ms.to_le_bytes());
@@ -179,19 +177,19 @@ impl CommandWriter {
     }
 
     /// Appends one request that [`Request::encode`] wrote.
-    pub fn push(&mut self, encoded_request: &[u8]) {
+    pub(crate) fn push(&mut self, encoded_request: &[u8]) {
         self.bytes.extend_from_slice(encoded_request);
         self.count += 1;
     }
 
     /// Appends one request.
-    pub fn push_request(&mut self, request: &Request) {
+    pub(crate) fn push_request(&mut self, request: &Request) {
         request.encode(&mut self.bytes);
         self.count += 1;
     }
 
     /// The encoded command.
-    pub fn finish(mut self) -> Vec<u8> {
+    pub(crate) fn finish(mut self) -> Vec<u8> {
         if let Some(count) = self.bytes.get_mut(4..8) {
             count.copy_from_slice(&self.count.to_le_bytes());
         }

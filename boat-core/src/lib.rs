@@ -14,6 +14,7 @@ mod membership;
 mod model;
 mod node;
 mod predictor;
+pub mod replica;
 mod status;
 pub mod transport;
 

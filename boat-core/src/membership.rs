@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::codec::{Malformed, Reader, put_text};
 use crate::{Birth, ClusterId, NodeId, RaftId};
 
 /// The configured members: each node's number and the address where its peers reach it (`host:port`).
@@ -179,6 +180,20 @@ impl Membership {
     pub fn is_voter(&self, id: RaftId) -> bool {
         self.voters.contains(&id) || self.voters_outgoing.contains(&id)
     }
+}
+
+/// Appends `| raft id u64 | birth u128 | address_bytes u16 | address |`.
+pub(crate) fn put_member(out: &mut Vec<u8>, member: &Member) {
+    out.extend_from_slice(&member.raft_id.0.to_le_bytes());
+    out.extend_from_slice(&member.birth.0.to_le_bytes());
+    put_text(out, &member.address);
+}
+
+/// Reads what [`put_member`] wrote.
+pub(crate) fn read_member(reader: &mut Reader<'_>) -> Result<Member, Malformed> {
+    let raft_id = RaftId(reader.u64()?);
+    let birth = Birth(reader.u128()?);
+    Ok(Member { raft_id, birth, address: reader.text()?.to_owned() })
 }
 
 #[cfg(test)]

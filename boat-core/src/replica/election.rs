@@ -1,0 +1,142 @@
+//! When to campaign, and when not to.
+
+use std::collections::BTreeMap;
+
+use raft::StateRole;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::message::{check, of_peer};
+use super::{Fatal, Replica};
+use crate::transport::{ConsensusKind, ConsensusMessage};
+use crate::{NodeId, RaftId};
+
+/// How many ticks after a campaign that found no majority the next early one may start.
+const EARLY_CAMPAIGN_AGAIN_TICKS: u64 = 5;
+
+/// What decides about campaigns, besides Raft.
+#[derive(Debug, Default)]
+pub(super) struct Election {
+    /// Which draw of the election timeout this is; one for each campaign and each term.
+    attempt: u64,
+    drawn_for: Option<(u64, StateRole)>,
+    timeout_ticks: usize,
+    /// When to campaign because the leader's process is gone.
+    early_tick: Option<u64>,
+    /// When each peer's connection ended, with nothing heard since.
+    gone: BTreeMap<NodeId, u64>,
+}
+
+impl Replica {
+    /// Raft draws election timeouts from a generator of the thread's. They are inputs here: each is a hash of seed, node,
+    /// term and attempt, set again after every step that may have reset it.
+    pub(super) fn draw_election_timeout(&mut self) {
+        let raft = &mut self.raw.raft;
+        let now = (raft.term, raft.state);
+        if self.election.drawn_for != Some(now) {
+            self.election.drawn_for = Some(now);
+            self.election.attempt += 1;
+            let mut bytes = Vec::with_capacity(32);
+            for word in [self.config.seed, self.config.own.raft_id.0, raft.term, self.election.attempt] {
+                bytes.extend_from_slice(&word.to_le_bytes());
+            }
+            let span = self.config.election_ticks as u64;
+            let extra = xxh3_64(&bytes) % span.max(1);
+            self.election.timeout_ticks = self.config.election_ticks + extra as usize;
+        }
+        if raft.randomized_election_timeout() != self.election.timeout_ticks {
+            raft.set_randomized_election_timeout(self.election.timeout_ticks);
+        }
+    }
+
+    /// A node takes part in elections only after handshakes with a majority: one of them would have told it that a later
+    /// start of its directory was seen (design D13).
+    pub(super) fn may_take_part(&self) -> bool {
+        let own = self.config.own.raft_id;
+        let greeted = |id: &RaftId| *id == own || self.greeted.contains(&id.node());
+        let majority = |voters: &[RaftId]| {
+            voters.is_empty() || voters.iter().filter(|id| greeted(id)).count() > voters.len() / 2
+        };
+        majority(&self.membership.voters) && majority(&self.membership.voters_outgoing)
+    }
+
+    pub(super) fn on_disconnected(&mut self, node: NodeId, refused: bool) {
+        self.connected.remove(&node);
+        if !refused {
+            self.election.gone.insert(node, self.tick);
+            return;
+        }
+        // Nobody listens at the leader's address, its connection ended, and nothing came since: its process is gone. The
+        // lease of its last heartbeat is void, and the voters campaign one after the other instead of all at once.
+        let quiet = self.election.gone.remove(&node).is_some();
+        if quiet && self.leader() == Some(node) && !self.is_leader() && self.raw.raft.promotable() {
+            self.raw.raft.leader_id = raft::INVALID_ID;
+            self.election.early_tick = Some(self.tick + self.rank_without(node));
+        }
+    }
+
+    /// How many other voters campaign before this one when `gone` leads no more.
+    fn rank_without(&self, gone: NodeId) -> u64 {
+        let voters = self.membership.voters.iter().filter(|id| id.node() != gone);
+        voters.take_while(|id| **id != self.config.own.raft_id).count() as u64
+    }
+
+    pub(super) fn campaign_early(&mut self) {
+        let Some(at) = self.election.early_tick else { return };
+        if self.leader().is_some() {
+            self.election.early_tick = None;
+        } else if self.tick >= at && self.raw.raft.promotable() {
+            self.election.early_tick =
+                Some(self.tick + EARLY_CAMPAIGN_AGAIN_TICKS + self.rank_without(NodeId(u16::MAX)));
+            if let Err(error) = self.raw.campaign() {
+                log::debug!("campaign: {error}");
+            }
+        }
+    }
+
+    pub(super) fn on_consensus(
+        &mut self,
+        from: Option<RaftId>,
+        message: ConsensusMessage,
+    ) -> Result<(), Fatal> {
+        if let Err(unsound) = check(&message, from, self.config.own.raft_id) {
+            log::debug!("dropped a {:?} of {}: {unsound}", message.kind, message.from);
+            return Ok(());
+        }
+        self.heard.insert(message.from, self.tick);
+        self.election.gone.remove(&message.from.node());
+        let asks_for_vote =
+            matches!(message.kind, ConsensusKind::RequestVote | ConsensusKind::RequestPreVote);
+        if asks_for_vote && !self.may_take_part() {
+            return Ok(());
+        }
+        self.check_against_commit(&message)?;
+        if let Err(error) = self.raw.step(of_peer(message)) {
+            log::debug!("message not taken: {error}");
+        }
+        Ok(())
+    }
+
+    /// Raft panics where a message contradicts what is committed here; both mean that a disk forgot something.
+    fn check_against_commit(&self, message: &ConsensusMessage) -> Result<(), Fatal> {
+        if message.term < self.term() {
+            return Ok(());
+        }
+        let last_index = self.last_index();
+        if message.kind == ConsensusKind::Heartbeat && message.commit > last_index {
+            return Err(Fatal::WentBack { commit: message.commit, last_index });
+        }
+        if message.kind == ConsensusKind::Append && message.index >= self.commit() {
+            return Ok(());
+        }
+        for entry in message.entries.iter().take_while(|entry| entry.index <= self.commit()) {
+            match self.term_at(entry.index) {
+                Some(committed_term) if committed_term != entry.term => {
+                    let (index, sent_term) = (entry.index, entry.term);
+                    return Err(Fatal::CommittedConflict { index, committed_term, sent_term });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}

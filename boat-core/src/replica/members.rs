@@ -1,0 +1,99 @@
+//! Taking in incarnations that lost their disk's contents, and promoting them once they have caught up (design D13).
+
+use raft::ProgressState;
+
+use super::change::{Change, Step};
+use super::{Output, Replica};
+use crate::transport::Join;
+use crate::{Member, NodeId, RaftId};
+
+/// How often an incarnation outside the membership asks to be taken in, in ticks.
+const JOIN_AGAIN_TICKS: u64 = 10;
+/// How many incarnations that asked are remembered.
+const JOINERS_MAX: usize = 64;
+
+/// An incarnation that asked to be taken in.
+#[derive(Debug)]
+pub(super) struct Joiner {
+    member: Member,
+    asked_tick: u64,
+}
+
+impl Replica {
+    pub(super) fn ask_to_join(&mut self, outputs: &mut Vec<Output>) {
+        if self.is_member() || !self.tick.is_multiple_of(JOIN_AGAIN_TICKS) {
+            return;
+        }
+        for to in self.connected.iter().copied() {
+            outputs.push(Output::Send { to, message: self.join_message() });
+        }
+    }
+
+    pub(super) fn on_join(&mut self, from: NodeId, from_raft_id: Option<RaftId>, join: Join) {
+        let Join { raft_id, birth, address } = join;
+        if from_raft_id != Some(raft_id) || raft_id.node() != from || !self.is_leader() {
+            return;
+        }
+        let asked_tick = self.tick;
+        if self.joiners.len() < JOINERS_MAX || self.joiners.contains_key(&raft_id) {
+            self.joiners.insert(raft_id, Joiner { member: Member { raft_id, birth, address }, asked_tick });
+        }
+    }
+
+    /// Proposes the next membership change that is due, one at a time.
+    pub(super) fn change_members(&mut self) {
+        let tick = self.tick;
+        self.joiners.retain(|_, joiner| tick < joiner.asked_tick + 10 * JOIN_AGAIN_TICKS);
+        let raft = &self.raw.raft;
+        let joint = !self.membership.voters_outgoing.is_empty();
+        if !self.is_leader() || !raft.commit_to_current_term() || raft.has_pending_conf() || joint {
+            return;
+        }
+        if let Some(change) = self.due_promotion().or_else(|| self.due_succession()) {
+            log::info!("proposing a membership change: {:?}", change.steps);
+            if let Err(error) = self.raw.propose_conf_change(change.encode().to_vec(), change.to_raft()) {
+                log::debug!("membership change not proposed: {error}");
+            }
+        }
+    }
+
+    /// A learner that has everything committed gets its vote.
+    fn due_promotion(&self) -> Option<Change> {
+        let committed = self.commit();
+        let caught_up = |id: &&RaftId| {
+            let progress = self.raw.raft.prs().get(id.0);
+            progress.is_some_and(|progress| {
+                progress.state == ProgressState::Replicate && progress.matched >= committed
+            })
+        };
+        let id = self.membership.learners.iter().filter(|id| self.hears(**id)).find(caught_up)?;
+        Some(Change { steps: vec![(Step::AddVoter, *id)], members: Vec::new() })
+    }
+
+    /// An incarnation that asked succeeds the one that holds its node's place now, unless that one is still heard.
+    fn due_succession(&mut self) -> Option<Change> {
+        let joiners = self.joiners.values().filter(|joiner| {
+            let known = self.membership.members.contains_key(&joiner.member.raft_id);
+            !known
+        });
+        for joiner in joiners {
+            let id = joiner.member.raft_id;
+            let Some(former) = self.membership.incarnation(id.node()) else {
+                log::debug!("node {} is no member: it has to be added", id.node());
+                continue;
+            };
+            if self.hears(former.raft_id) || former.raft_id == self.config.own.raft_id {
+                continue;
+            }
+            let steps = vec![(Step::Remove, former.raft_id), (Step::AddLearner, id)];
+            return Some(Change { steps, members: vec![joiner.member.clone()] });
+        }
+        None
+    }
+
+    /// Whether an incarnation was heard from within an election timeout.
+    pub(super) fn hears(&self, id: RaftId) -> bool {
+        let heard = self.heard.get(&id);
+        heard.is_some_and(|tick| self.tick < tick + self.config.election_ticks as u64)
+    }
+}

@@ -1,0 +1,543 @@
+//! The replica: consensus as a function.
+//!
+//! [`Replica::step`] takes one [`Input`] and appends [`Output`]s. It owns no thread, no clock, no socket and no file; one
+//! small driver thread owns it in production, the simulator in tests. Messages that promise durability are not an output
+//! until the write they depend on was reported [`Input::Persisted`], so no caller can send them early.
+
+mod change;
+mod election;
+mod leave;
+mod members;
+mod message;
+mod pending;
+mod persist;
+mod slog_bridge;
+mod store;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bytes::Bytes;
+use raft::{RawNode, StateRole};
+
+use self::leave::Leaving;
+use self::members::Joiner;
+pub use self::pending::{Failure, RequestId};
+use self::pending::{Pending, leader_node};
+use self::persist::Held;
+use self::store::Store;
+use crate::command::CommandWriter;
+use crate::log::{HardState, LogEntry, LogWrite};
+use crate::transport::{Forward, ForwardRefused, Join, PeerMessage};
+use crate::{Member, Membership, NodeId, RaftId};
+
+/// How a replica is set up. Ticks are the driver's; [`Input::Tick`] says when one has passed.
+#[derive(Debug, Clone)]
+pub struct ReplicaConfig {
+    /// This incarnation and where its peers reach it.
+    pub own: Member,
+    /// Ticks between heartbeats. Default 3.
+    pub heartbeat_ticks: usize,
+    /// Ticks without a leader before an election, at least; at most twice as many. Default 15.
+    pub election_ticks: usize,
+    /// The bytes of requests packed into one entry, at most. Default 1 MiB.
+    pub command_bytes_max: usize,
+    /// The bytes of requests forwarded by other nodes that wait here, at most. Default 64 MiB.
+    pub forwarded_bytes_max: usize,
+    /// The bytes of recent entries kept in memory for slow followers. Default 32 MiB.
+    pub recent_bytes_max: usize,
+    /// What election timeouts and requests' random numbers are drawn from.
+    pub seed: u64,
+}
+
+impl ReplicaConfig {
+    /// The defaults, for this incarnation.
+    pub fn new(own: Member, seed: u64) -> Self {
+        ReplicaConfig {
+            own,
+            heartbeat_ticks: 3,
+            election_ticks: 15,
+            command_bytes_max: 1 << 20,
+            forwarded_bytes_max: 64 << 20,
+            recent_bytes_max: 32 << 20,
+            seed,
+        }
+    }
+}
+
+/// What a replica starts from: what the log held when it was opened.
+#[derive(Debug, Clone, Default)]
+pub struct ReplicaStart {
+    /// Term, vote and commit.
+    pub hard_state: HardState,
+    /// The membership as of that commit.
+    pub membership: Membership,
+    /// Where each term begins: (first index, term).
+    pub term_starts: Vec<(u64, u64)>,
+    /// The last entry's index; 0 for an empty log.
+    pub last_index: u64,
+    /// All entries behind the commit.
+    pub tail: Vec<LogEntry>,
+}
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Input {
+    /// One tick has passed.
+    Tick,
+    /// A peer said something, over a connection whose handshake named it.
+    Peer {
+        /// The peer.
+        from: NodeId,
+        /// Its incarnation, if it has one.
+        from_raft_id: Option<RaftId>,
+        /// What it said.
+        message: PeerMessage,
+    },
+    /// A handshake with a peer was completed.
+    Connected(NodeId),
+    /// Our connection to a peer ended; `refused` when nobody listens there any more.
+    Disconnected {
+        /// The peer.
+        node: NodeId,
+        /// Whether a new connection was refused.
+        refused: bool,
+    },
+    /// A request of this node. It is answered by its application, or by [`Output::Failed`].
+    Propose {
+        /// What recognizes it.
+        id: RequestId,
+        /// The encoded request.
+        encoded: Bytes,
+        /// Ticks from now until its time is over.
+        within_ticks: u64,
+        /// Ticks from now that it waits for a leader, at most.
+        leader_within_ticks: u64,
+    },
+    /// The write of this mark, and all before it, are durable.
+    Persisted(u64),
+    /// Requests of this node were applied.
+    Answered(Vec<RequestId>),
+    /// The entries that an [`Output::Fetch`] asked for, from `low` on.
+    Fetched {
+        /// The first index asked for.
+        low: u64,
+        /// The entries.
+        entries: Vec<LogEntry>,
+    },
+    /// May this node's disk be wiped? Answered by [`Output::MayLeave`].
+    MayLeave {
+        /// Ticks from now until the answer is no.
+        within_ticks: u64,
+    },
+    /// The node is about to stop: hand leadership over.
+    HandOver,
+}
+
+/// Something to do. Outputs are carried out in order; [`Output::Append`]s may run while later outputs are carried out.
+#[derive(Debug)]
+pub enum Output {
+    /// May leave at once: whatever it promises is durable.
+    Send {
+        /// To whom.
+        to: NodeId,
+        /// What.
+        message: PeerMessage,
+    },
+    /// One atomic log write. Answered by [`Input::Persisted`] once it is durable.
+    Append {
+        /// What to say it is durable by; rising.
+        mark: u64,
+        /// What to write.
+        write: LogWrite,
+        /// Whether it must be synced; if not it only rides along, and is answered as soon as it is written.
+        sync: bool,
+    },
+    /// These entries are committed, durable here, and contiguous with those before: apply them.
+    Committed(Vec<LogEntry>),
+    /// Read entries from the log, `low` up to but not including `high`. Answered by [`Input::Fetched`].
+    Fetch {
+        /// The first index.
+        low: u64,
+        /// The index behind the last.
+        high: u64,
+        /// At most so many bytes, but at least one entry.
+        bytes_max: u64,
+    },
+    /// A waiting request gets no outcome.
+    Failed {
+        /// Which one.
+        id: RequestId,
+        /// Why.
+        failure: Failure,
+    },
+    /// The membership changed: peers and their addresses.
+    Membership(Membership),
+    /// The answer to [`Input::MayLeave`]; `None` when nobody could be asked in time.
+    MayLeave(Option<bool>),
+}
+
+/// Why a replica cannot go on. The node must stop.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Fatal {
+    /// A peer knows that we had more than we have.
+    #[error(
+        "the directory went back in time: a peer knows of commit {commit} here, the log ends at {last_index}"
+    )]
+    WentBack {
+        /// What the leader knows to be committed and stored here.
+        commit: u64,
+        /// Where the log ends.
+        last_index: u64,
+    },
+    /// A leader wants to replace what is committed.
+    #[error(
+        "entry {index} is committed with term {committed_term}, and a leader sends it with term {sent_term}"
+    )]
+    CommittedConflict {
+        /// Which entry.
+        index: u64,
+        /// Its term here.
+        committed_term: u64,
+        /// Its term there.
+        sent_term: u64,
+    },
+    /// The consensus library refused what it was given.
+    #[error("consensus: {0}")]
+    Consensus(String),
+}
+
+/// The consensus state machine of one node: a driven [`RawNode`] and everything that is decided beside it.
+pub struct Replica {
+    config: ReplicaConfig,
+    raw: RawNode<Store>,
+    membership: Membership,
+    tick: u64,
+    wall_ms: u64,
+    rng: rand_chacha::ChaCha8Rng,
+    /// When each incarnation was last heard from.
+    heard: BTreeMap<RaftId, u64>,
+    /// Nodes with which a handshake was completed since this start, and those connected now.
+    greeted: BTreeSet<NodeId>,
+    connected: BTreeSet<NodeId>,
+    pending: Pending,
+    /// The leader and term that waiting requests were sent to.
+    sent_to: (u64, u64),
+    /// The last entry proposed here that may not be committed yet.
+    in_flight_index: u64,
+    held: VecDeque<Held>,
+    next_mark: u64,
+    written: HardState,
+    committed: VecDeque<LogEntry>,
+    /// Up to here entries were handed to the applier.
+    handed: u64,
+    changing: Option<persist::Changing>,
+    commit_dirty_tick: Option<u64>,
+    joiners: BTreeMap<RaftId, Joiner>,
+    election: election::Election,
+    leaving: Option<Leaving>,
+    leave_tickets: u64,
+}
+
+impl Replica {
+    /// A replica that goes on from `start`.
+    ///
+    /// # Errors
+    /// [`Fatal`] when `start` or `config` contradict themselves.
+    pub fn new(config: ReplicaConfig, start: ReplicaStart) -> Result<Self, Fatal> {
+        use rand_chacha::rand_core::SeedableRng;
+        let commit = start.hard_state.commit;
+        let raft_config = raft::Config {
+            id: config.own.raft_id.0,
+            election_tick: config.election_ticks,
+            heartbeat_tick: config.heartbeat_ticks,
+            applied: commit,
+            max_size_per_msg: config.command_bytes_max as u64,
+            max_inflight_msgs: 64,
+            check_quorum: true,
+            pre_vote: true,
+            max_uncommitted_size: (config.forwarded_bytes_max + config.command_bytes_max) as u64,
+            max_committed_size_per_ready: 4 * config.command_bytes_max as u64,
+            ..raft::Config::default()
+        };
+        let ReplicaStart { hard_state, membership, term_starts, last_index, tail } = start;
+        let recent = config.recent_bytes_max;
+        let store = Store::new(hard_state, &membership, term_starts, last_index, tail, recent);
+        let raw = RawNode::new(&raft_config, store, &slog_bridge::logger())
+            .map_err(|error| Fatal::Consensus(error.to_string()))?;
+        let mut replica = Replica {
+            rng: rand_chacha::ChaCha8Rng::seed_from_u64(config.seed),
+            raw,
+            membership,
+            tick: 0,
+            wall_ms: 0,
+            heard: BTreeMap::new(),
+            greeted: BTreeSet::new(),
+            connected: BTreeSet::new(),
+            pending: Pending::default(),
+            sent_to: (0, 0),
+            in_flight_index: 0,
+            held: VecDeque::new(),
+            next_mark: 1,
+            written: hard_state,
+            committed: VecDeque::new(),
+            handed: commit,
+            changing: None,
+            commit_dirty_tick: None,
+            joiners: BTreeMap::new(),
+            election: election::Election::default(),
+            leaving: None,
+            leave_tickets: 0,
+            config,
+        };
+        replica.draw_election_timeout();
+        Ok(replica)
+    }
+
+    /// Takes one input, at this wall clock (milliseconds since the Unix epoch), and appends what is to be done.
+    ///
+    /// # Errors
+    /// [`Fatal`]: the node must stop. Outputs appended before it still hold.
+    pub fn step(&mut self, wall_ms: u64, input: Input, outputs: &mut Vec<Output>) -> Result<(), Fatal> {
+        self.wall_ms = wall_ms;
+        match input {
+            Input::Tick => self.on_tick(outputs),
+            Input::Peer { from, from_raft_id, message } => {
+                self.on_peer(from, from_raft_id, message, outputs)?;
+            }
+            Input::Connected(node) => {
+                self.greeted.insert(node);
+                self.connected.insert(node);
+            }
+            Input::Disconnected { node, refused } => self.on_disconnected(node, refused),
+            Input::Propose { id, encoded, within_ticks, leader_within_ticks } => {
+                let deadline = self.tick.saturating_add(within_ticks);
+                let leader_deadline = self.tick.saturating_add(leader_within_ticks);
+                self.pending.accept(id, encoded, deadline, leader_deadline);
+            }
+            Input::Persisted(mark) => self.on_persisted(mark, outputs)?,
+            Input::Answered(ids) => ids.iter().for_each(|id| self.pending.answered(id)),
+            Input::Fetched { low, entries } => self.on_fetched(low, entries),
+            Input::MayLeave { within_ticks } => self.on_may_leave(within_ticks, outputs),
+            Input::HandOver => {
+                self.hand_over();
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends and proposes what waits, and takes out what Raft has ready. Called by the driver once for all inputs that had
+    /// gathered, so that requests that came together travel together.
+    ///
+    /// # Errors
+    /// See [`Replica::step`].
+    pub fn flush(&mut self, outputs: &mut Vec<Output>) -> Result<(), Fatal> {
+        self.draw_election_timeout();
+        self.follow_leader();
+        self.send_pending(outputs);
+        self.take_ready(outputs)?;
+        self.draw_election_timeout();
+        for (low, high, bytes_max) in self.raw.raft.mut_store().take_wanted() {
+            outputs.push(Output::Fetch { low, high, bytes_max });
+        }
+        let keep_above = self.handed.min(self.raw.raft.raft_log.persisted);
+        self.raw.raft.mut_store().trim(keep_above);
+        Ok(())
+    }
+
+    fn on_tick(&mut self, outputs: &mut Vec<Output>) {
+        self.tick += 1;
+        if self.may_take_part() {
+            self.raw.tick();
+            self.campaign_early();
+        }
+        let has_leader = self.leader().is_some();
+        for (id, failure) in self.pending.overdue(self.tick, has_leader) {
+            outputs.push(Output::Failed { id, failure });
+        }
+        self.write_late_commit(outputs);
+        self.ask_to_join(outputs);
+        self.change_members();
+        self.tick_leaving(outputs);
+    }
+
+    fn on_peer(
+        &mut self,
+        from: NodeId,
+        from_raft_id: Option<RaftId>,
+        message: PeerMessage,
+        outputs: &mut Vec<Output>,
+    ) -> Result<(), Fatal> {
+        match message {
+            PeerMessage::Consensus(message) => return self.on_consensus(from_raft_id, *message),
+            PeerMessage::Forward(forward) => self.on_forward(from, forward, outputs),
+            PeerMessage::ForwardRefused(ForwardRefused { ticket, overloaded }) => {
+                if let Some((id, failure)) = self.pending.refused(ticket, overloaded) {
+                    outputs.push(Output::Failed { id, failure });
+                }
+            }
+            PeerMessage::Join(join) => self.on_join(from, from_raft_id, join),
+            PeerMessage::LeaveQuestion { raft_id, ticket } => {
+                if from_raft_id == Some(raft_id) && self.is_leader() {
+                    let allowed = self.can_do_without(raft_id);
+                    outputs.push(Output::Send {
+                        to: from,
+                        message: PeerMessage::LeaveAnswer { ticket, allowed },
+                    });
+                }
+            }
+            PeerMessage::LeaveAnswer { ticket, allowed } => self.on_leave_answer(ticket, allowed, outputs),
+            // Introductions are answered by the driver, which knows the genesis.
+            PeerMessage::Introduction(_) => {}
+        }
+        Ok(())
+    }
+
+    fn on_forward(&mut self, from: NodeId, forward: Forward, outputs: &mut Vec<Output>) {
+        let Forward { ticket, request } = forward;
+        let sound = crate::Request::decode(&request).is_ok();
+        let overloaded = self.is_leader() && sound && {
+            let bytes_max = self.config.forwarded_bytes_max;
+            !self.pending.accept_forwarded(request, bytes_max)
+        };
+        if !self.is_leader() || overloaded {
+            let refused = ForwardRefused { ticket, overloaded };
+            outputs.push(Output::Send { to: from, message: PeerMessage::ForwardRefused(refused) });
+        }
+    }
+
+    /// After a change of leader or term, everything that waits is sent again: what was sent may be lost.
+    fn follow_leader(&mut self) {
+        let now = (self.raw.raft.leader_id, self.raw.raft.term);
+        if now != self.sent_to {
+            self.sent_to = now;
+            self.in_flight_index = 0;
+            self.pending.send_all_again();
+            if !self.is_leader() {
+                self.pending.drop_forwarded();
+            }
+        }
+    }
+
+    fn send_pending(&mut self, outputs: &mut Vec<Output>) {
+        if !self.pending.has_idle() {
+            return;
+        }
+        if self.is_leader() {
+            self.propose_pending();
+        } else if let Some(leader) = self.leader() {
+            for (ticket, request) in self.pending.take_to_forward(self.tick) {
+                let message = PeerMessage::Forward(Forward { ticket, request });
+                outputs.push(Output::Send { to: leader, message });
+            }
+        }
+    }
+
+    /// Packs what waits into one entry. One is in flight at a time: what comes meanwhile travels in the next, so batches
+    /// grow with load (performance.md: +22 % at 64 connections against no limit).
+    fn propose_pending(&mut self) {
+        let raft = &self.raw.raft;
+        // Before the term's first commit an answer could not be had anyway, and a transfer would drop the proposal.
+        if raft.lead_transferee.is_some() || self.in_flight_index > raft.raft_log.committed {
+            return;
+        }
+        use rand_chacha::rand_core::RngCore;
+        let requests = self.pending.take_to_propose(self.config.command_bytes_max);
+        if requests.is_empty() {
+            return;
+        }
+        let bytes = requests.iter().map(Bytes::len).sum();
+        let mut command = CommandWriter::new(self.wall_ms, self.rng.next_u64(), bytes);
+        requests.iter().for_each(|request| command.push(request));
+        let message = message::proposal(self.config.own.raft_id, command.finish().into());
+        match self.raw.raft.step(message) {
+            Ok(()) => self.in_flight_index = self.raw.raft.raft_log.last_index(),
+            // Dropped: too much is uncommitted. It is proposed again after the next change of leader, or fails in time.
+            Err(error) => log::debug!("proposal dropped: {error}"),
+        }
+    }
+
+    fn on_fetched(&mut self, low: u64, entries: Vec<LogEntry>) {
+        if let Some(context) = self.raw.raft.mut_store().arrive(low, entries) {
+            self.raw.on_entries_fetched(context);
+            self.raw.raft.mut_store().forget_arrived();
+        }
+    }
+
+    /// Whether this replica leads.
+    pub fn is_leader(&self) -> bool {
+        self.raw.raft.state == StateRole::Leader
+    }
+
+    /// The node that leads, as far as this replica knows.
+    pub fn leader(&self) -> Option<NodeId> {
+        leader_node(self.raw.raft.leader_id)
+    }
+
+    /// The latest term seen.
+    pub fn term(&self) -> u64 {
+        self.raw.raft.term
+    }
+
+    /// The highest index known to be committed.
+    pub fn commit(&self) -> u64 {
+        self.raw.raft.raft_log.committed
+    }
+
+    /// The last entry's index.
+    pub fn last_index(&self) -> u64 {
+        self.raw.raft.raft_log.last_index()
+    }
+
+    /// The term of an entry.
+    pub fn term_at(&self, index: u64) -> Option<u64> {
+        self.raw.raft.raft_log.term(index).ok()
+    }
+
+    /// The membership as of the last entry handed over.
+    pub fn membership(&self) -> &Membership {
+        &self.membership
+    }
+
+    /// Whether this incarnation is in the membership, with or without a vote.
+    pub fn is_member(&self) -> bool {
+        self.membership.members.contains_key(&self.config.own.raft_id)
+    }
+
+    /// Nodes that are connected now.
+    pub fn connected(&self) -> &BTreeSet<NodeId> {
+        &self.connected
+    }
+
+    /// How many requests of this node wait.
+    pub fn waiting(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Gives up everything that waits, at the end.
+    pub fn abandon(&mut self, outputs: &mut Vec<Output>) {
+        for (id, failure) in self.pending.drain() {
+            outputs.push(Output::Failed { id, failure });
+        }
+    }
+
+    fn join_message(&self) -> PeerMessage {
+        let Member { raft_id, birth, address } = self.config.own.clone();
+        PeerMessage::Join(Join { raft_id, birth, address })
+    }
+}
+
+impl std::fmt::Debug for Replica {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Replica")
+            .field("raft_id", &self.config.own.raft_id)
+            .field("term", &self.term())
+            .field("leader", &self.leader())
+            .field("commit", &self.commit())
+            .field("last_index", &self.last_index())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

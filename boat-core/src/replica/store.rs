@@ -1,0 +1,247 @@
+//! What Raft reads: the recent entries in memory, the terms of all others, and a way to ask for what is only on disk.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+
+use raft::eraftpb::{ConfState, Entry, HardState as RaftHardState, Snapshot};
+use raft::{GetEntriesContext, RaftState, Storage, StorageError};
+
+use super::message::{entry_of_log, entry_to_log};
+use crate::Membership;
+use crate::log::{HardState, LogEntry};
+
+/// How many ranges may be fetched from disk at one time: one for each lagging follower.
+pub(super) const FETCHES_MAX: usize = 64;
+
+/// A range that Raft wants and memory does not hold.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    pub(super) low: u64,
+    pub(super) high: u64,
+    pub(super) bytes_max: u64,
+    context: Option<GetEntriesContext>,
+}
+
+#[derive(Debug, Default)]
+struct Fetches {
+    /// Asked for, and not handed out as an output yet.
+    wanted: Vec<Wanted>,
+    /// Handed out, and waiting for their entries.
+    underway: Vec<Wanted>,
+    /// Here: served once, then dropped.
+    arrived: Option<Vec<Entry>>,
+}
+
+/// Raft's view of the log, in memory. The log itself is written by somebody else, from the replica's outputs.
+#[derive(Debug)]
+pub(super) struct Store {
+    hard_state: HardState,
+    conf_state: ConfState,
+    /// Where each term begins: (first index, term), rising in both.
+    term_starts: Vec<(u64, u64)>,
+    last_index: u64,
+    /// The last entries, contiguous up to `last_index`.
+    recent: VecDeque<Entry>,
+    recent_bytes: usize,
+    recent_bytes_max: usize,
+    fetches: RefCell<Fetches>,
+}
+
+impl Store {
+    pub(super) fn new(
+        hard_state: HardState,
+        membership: &Membership,
+        term_starts: Vec<(u64, u64)>,
+        last_index: u64,
+        tail: Vec<LogEntry>,
+        recent_bytes_max: usize,
+    ) -> Self {
+        let mut store = Store {
+            hard_state,
+            conf_state: conf_state_of(membership),
+            term_starts,
+            last_index,
+            recent: VecDeque::new(),
+            recent_bytes: 0,
+            recent_bytes_max,
+            fetches: RefCell::default(),
+        };
+        for entry in tail {
+            store.recent_bytes += entry.data.len();
+            store.recent.push_back(entry_of_log(&entry));
+        }
+        store
+    }
+
+    /// Takes entries that Raft appended; a first index at or below the last one replaces what stood there and behind.
+    pub(super) fn append(&mut self, entries: &[Entry]) {
+        let Some(first) = entries.first() else { return };
+        while self.recent.back().is_some_and(|entry| entry.index >= first.index) {
+            if let Some(replaced) = self.recent.pop_back() {
+                self.recent_bytes -= bytes_of(&replaced);
+            }
+        }
+        self.term_starts.retain(|(start, _)| *start < first.index);
+        for entry in entries {
+            if self.term_starts.last().is_none_or(|(_, term)| *term != entry.term) {
+                self.term_starts.push((entry.index, entry.term));
+            }
+            self.recent_bytes += bytes_of(entry);
+            self.recent.push_back(entry.clone());
+            self.last_index = entry.index;
+        }
+    }
+
+    /// Lets go of old entries past the bound on memory; those above `keep_above` stay whatever they take.
+    pub(super) fn trim(&mut self, keep_above: u64) {
+        while self.recent_bytes > self.recent_bytes_max
+            && self.recent.front().is_some_and(|entry| entry.index <= keep_above)
+        {
+            if let Some(old) = self.recent.pop_front() {
+                self.recent_bytes -= bytes_of(&old);
+            }
+        }
+    }
+
+    pub(super) fn term_at(&self, index: u64) -> Option<u64> {
+        if index == 0 {
+            return Some(0);
+        }
+        if index > self.last_index {
+            return None;
+        }
+        let after = self.term_starts.partition_point(|(start, _)| *start <= index);
+        after.checked_sub(1).and_then(|place| self.term_starts.get(place)).map(|(_, term)| *term)
+    }
+
+    /// The ranges to fetch from disk that nobody was asked for yet.
+    pub(super) fn take_wanted(&mut self) -> Vec<(u64, u64, u64)> {
+        let fetches = self.fetches.get_mut();
+        let wanted = std::mem::take(&mut fetches.wanted);
+        let ranges = wanted.iter().map(|wanted| (wanted.low, wanted.high, wanted.bytes_max)).collect();
+        fetches.underway.extend(wanted);
+        ranges
+    }
+
+    /// Takes the entries of a fetched range. The returned contexts are to be shown to Raft, which then asks again.
+    pub(super) fn arrive(&mut self, low: u64, entries: Vec<LogEntry>) -> Option<GetEntriesContext> {
+        let fetches = self.fetches.get_mut();
+        let place = fetches.underway.iter().position(|wanted| wanted.low == low)?;
+        let mut wanted = fetches.underway.swap_remove(place);
+        fetches.arrived = Some(entries.iter().map(entry_of_log).collect());
+        wanted.context.take()
+    }
+
+    /// Drops what [`Store::arrive`] brought: Raft has had its chance.
+    pub(super) fn forget_arrived(&mut self) {
+        self.fetches.get_mut().arrived = None;
+    }
+
+    fn first_recent(&self) -> u64 {
+        self.recent.front().map_or(self.last_index + 1, |entry| entry.index)
+    }
+
+    fn fetched(&self, low: u64, high: u64, bytes_max: u64) -> Option<Vec<Entry>> {
+        let fetches = self.fetches.borrow();
+        let arrived = fetches.arrived.as_ref()?;
+        let start = low.checked_sub(arrived.first()?.index)?;
+        let from = arrived.get(usize::try_from(start).ok()?..)?;
+        let found: Vec<Entry> = limit(from.iter().take_while(|entry| entry.index < high), bytes_max);
+        if found.is_empty() { None } else { Some(found) }
+    }
+
+    fn want(&self, low: u64, high: u64, bytes_max: u64, context: GetEntriesContext) {
+        let mut fetches = self.fetches.borrow_mut();
+        let Fetches { wanted, underway, .. } = &*fetches;
+        // The same range for another follower, or one too many: Raft asks again after the next heartbeat.
+        let known = wanted.iter().chain(underway).any(|known| known.low == low);
+        if !known && wanted.len() + underway.len() < FETCHES_MAX {
+            fetches.wanted.push(Wanted { low, high, bytes_max, context: Some(context) });
+        }
+    }
+}
+
+impl Storage for Store {
+    fn initial_state(&self) -> raft::Result<RaftState> {
+        let HardState { term, vote, commit } = self.hard_state;
+        let hard_state = RaftHardState { term, vote, commit, ..RaftHardState::default() };
+        Ok(RaftState::new(hard_state, self.conf_state.clone()))
+    }
+
+    fn entries(
+        &self,
+        low: u64,
+        high: u64,
+        max_size: impl Into<Option<u64>>,
+        context: GetEntriesContext,
+    ) -> raft::Result<Vec<Entry>> {
+        let bytes_max = max_size.into().unwrap_or(u64::MAX);
+        let first = self.first_recent();
+        if low >= first {
+            let skip = usize::try_from(low - first).unwrap_or(usize::MAX);
+            let range = self.recent.iter().skip(skip).take_while(|entry| entry.index < high);
+            return Ok(limit(range, bytes_max));
+        }
+        if let Some(found) = self.fetched(low, high, bytes_max) {
+            return Ok(found);
+        }
+        if context.can_async() {
+            self.want(low, high, bytes_max, context);
+            return Err(raft::Error::Store(StorageError::LogTemporarilyUnavailable));
+        }
+        // Everything above the last entry handed to the applier stays in memory, and nothing else is read this way.
+        Err(raft::Error::Store(StorageError::Unavailable))
+    }
+
+    fn term(&self, index: u64) -> raft::Result<u64> {
+        self.term_at(index).ok_or(raft::Error::Store(StorageError::Unavailable))
+    }
+
+    fn first_index(&self) -> raft::Result<u64> {
+        Ok(1)
+    }
+
+    fn last_index(&self) -> raft::Result<u64> {
+        Ok(self.last_index)
+    }
+
+    fn snapshot(&self, _request_index: u64, _to: u64) -> raft::Result<Snapshot> {
+        // The whole log is kept, so nobody is ever behind its first entry.
+        Err(raft::Error::Store(StorageError::SnapshotTemporarilyUnavailable))
+    }
+}
+
+fn bytes_of(entry: &Entry) -> usize {
+    entry.data.len() + entry.context.len()
+}
+
+/// The first entries, at least one, that take no more than `bytes_max` together.
+fn limit<'a>(entries: impl Iterator<Item = &'a Entry>, bytes_max: u64) -> Vec<Entry> {
+    let mut bytes = 0_u64;
+    let mut found = Vec::new();
+    for entry in entries {
+        bytes += bytes_of(entry) as u64;
+        if bytes > bytes_max && !found.is_empty() {
+            break;
+        }
+        found.push(entry.clone());
+    }
+    found
+}
+
+/// Raft's form of a membership.
+pub(super) fn conf_state_of(membership: &Membership) -> ConfState {
+    let ids = |ids: &[crate::RaftId]| ids.iter().map(|id| id.0).collect::<Vec<u64>>();
+    let mut conf_state = ConfState::default();
+    conf_state.set_voters(ids(&membership.voters));
+    conf_state.set_learners(ids(&membership.learners));
+    conf_state.set_voters_outgoing(ids(&membership.voters_outgoing));
+    conf_state.set_learners_next(ids(&membership.learners_next));
+    conf_state.auto_leave = membership.auto_leave;
+    conf_state
+}
+
+/// Entries as the log writes them.
+pub(super) fn to_log(entries: &[Entry]) -> Vec<LogEntry> {
+    entries.iter().map(entry_to_log).collect()
+}

@@ -1,0 +1,292 @@
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::{Birth, Command, NodeId, Origin, Request, RequestKind};
+
+/// Replicas in one thread, with disks and links that never fail: what goes wrong is the simulator's business.
+struct Cluster {
+    replicas: BTreeMap<NodeId, Replica>,
+    logs: BTreeMap<NodeId, Vec<LogEntry>>,
+    committed: BTreeMap<NodeId, Vec<LogEntry>>,
+    failed: Vec<(NodeId, RequestId, Failure)>,
+    verdicts: Vec<(NodeId, Option<bool>)>,
+    cut: BTreeSet<NodeId>,
+}
+
+fn member(node: u16, incarnation: u64) -> Member {
+    let raft_id = RaftId::new(NodeId(node), incarnation);
+    Member { raft_id, birth: Birth(u128::from(incarnation)), address: format!("127.0.0.1:{node}") }
+}
+
+fn founding_membership(nodes: u16) -> Membership {
+    let members: Vec<Member> = (0..nodes).map(|node| member(node, 1)).collect();
+    Membership {
+        voters: members.iter().map(|member| member.raft_id).collect(),
+        members: members.into_iter().map(|member| (member.raft_id, member)).collect(),
+        ..Membership::default()
+    }
+}
+
+impl Cluster {
+    fn new(nodes: u16) -> Self {
+        let mut cluster = Cluster {
+            replicas: BTreeMap::new(),
+            logs: BTreeMap::new(),
+            committed: BTreeMap::new(),
+            failed: Vec::new(),
+            verdicts: Vec::new(),
+            cut: BTreeSet::new(),
+        };
+        for node in 0..nodes {
+            cluster.start(
+                member(node, 1),
+                nodes,
+                ReplicaStart { membership: founding_membership(nodes), ..ReplicaStart::default() },
+            );
+        }
+        cluster
+    }
+
+    fn start(&mut self, own: Member, nodes: u16, start: ReplicaStart) {
+        let node = own.raft_id.node();
+        let mut replica = Replica::new(ReplicaConfig::new(own, 5), start).unwrap();
+        for peer in (0..nodes).map(NodeId).filter(|peer| *peer != node) {
+            replica.step(1, Input::Connected(peer), &mut Vec::new()).unwrap();
+        }
+        self.replicas.insert(node, replica);
+        self.logs.entry(node).or_default();
+        self.committed.entry(node).or_default();
+    }
+
+    fn input(&mut self, node: NodeId, input: Input) {
+        let mut inputs = VecDeque::from([(node, input)]);
+        while let Some((node, input)) = inputs.pop_front() {
+            let Some(replica) = self.replicas.get_mut(&node) else { continue };
+            let mut outputs = Vec::new();
+            replica.step(1_000, input, &mut outputs).unwrap();
+            replica.flush(&mut outputs).unwrap();
+            let own = replica.config.own.raft_id;
+            for output in outputs {
+                match output {
+                    Output::Send { to, message } if !self.cut.contains(&to) && !self.cut.contains(&node) => {
+                        inputs.push_back((to, Input::Peer { from: node, from_raft_id: Some(own), message }));
+                    }
+                    Output::Send { .. } | Output::Membership(_) => {}
+                    Output::Append { mark, write, .. } => {
+                        let log = self.logs.get_mut(&node).unwrap();
+                        if let Some(first) = write.entries.first() {
+                            log.truncate(first.index as usize - 1);
+                            log.extend(write.entries);
+                        }
+                        inputs.push_back((node, Input::Persisted(mark)));
+                    }
+                    Output::Committed(entries) => self.committed.get_mut(&node).unwrap().extend(entries),
+                    Output::Fetch { low, high, .. } => {
+                        let entries = self.logs[&node][low as usize - 1..high as usize - 1].to_vec();
+                        inputs.push_back((node, Input::Fetched { low, entries }));
+                    }
+                    Output::Failed { id, failure } => self.failed.push((node, id, failure)),
+                    Output::MayLeave(verdict) => self.verdicts.push((node, verdict)),
+                }
+            }
+        }
+    }
+
+    fn tick(&mut self, ticks: usize) {
+        for _ in 0..ticks {
+            for node in self.replicas.keys().copied().collect::<Vec<_>>() {
+                self.input(node, Input::Tick);
+            }
+        }
+    }
+
+    fn leader(&mut self) -> NodeId {
+        for _ in 0..200 {
+            self.tick(1);
+            let leads = |replica: &&Replica| replica.is_leader() && replica.raw.raft.commit_to_current_term();
+            let live = self.replicas.iter().filter(|(node, _)| !self.cut.contains(node));
+            let mut leaders = live.map(|(_, replica)| replica).filter(leads);
+            if let Some(leader) = leaders.next() {
+                return leader.config.own.raft_id.node();
+            }
+        }
+        panic!("no leader: {:?}", self.replicas)
+    }
+
+    fn propose(&mut self, node: NodeId, key: &'static str) -> RequestId {
+        let origin = Origin::Key(Bytes::from_static(key.as_bytes()));
+        let body = Bytes::from_static(b"{}");
+        let id = RequestId::of(&origin, &body);
+        let mut encoded = Vec::new();
+        Request { kind: RequestKind::Predict, origin, body }.encode(&mut encoded);
+        let encoded = encoded.into();
+        self.input(
+            node,
+            Input::Propose { id: id.clone(), encoded, within_ticks: 100, leader_within_ticks: 50 },
+        );
+        id
+    }
+
+    fn keys(&self, node: NodeId) -> Vec<String> {
+        let commands = self.committed[&node]
+            .iter()
+            .filter(|entry| entry.kind == crate::log::EntryKind::Normal && !entry.data.is_empty());
+        let requests = commands.flat_map(|entry| Command::decode(&entry.data).unwrap().requests);
+        requests
+            .map(|request| match request.origin {
+                Origin::Key(key) => String::from_utf8_lossy(&key).into_owned(),
+                other => format!("{other:?}"),
+            })
+            .collect()
+    }
+}
+
+#[test]
+fn requests_of_leader_and_followers_are_committed_everywhere() {
+    let mut cluster = Cluster::new(3);
+    let leader = cluster.leader();
+    for (node, key) in [(0, "a"), (1, "b"), (2, "c")] {
+        cluster.propose(NodeId(node), key);
+    }
+    cluster.tick(5);
+    let mut keys = cluster.keys(leader);
+    for node in 0..3 {
+        assert_eq!(cluster.keys(NodeId(node)), keys);
+    }
+    keys.sort();
+    assert_eq!(keys, ["a", "b", "c"]);
+}
+
+#[test]
+fn a_single_node_leads_itself() {
+    let mut cluster = Cluster::new(1);
+    cluster.leader();
+    cluster.propose(NodeId(0), "a");
+    assert_eq!(cluster.keys(NodeId(0)), ["a"]);
+}
+
+#[test]
+fn without_a_leader_a_request_fails_definitely_and_after_it_was_sent_unknown() {
+    let mut cluster = Cluster::new(3);
+    let leader = cluster.leader();
+    cluster.cut.insert(leader);
+    let sent = cluster.propose(leader, "sent");
+    cluster.tick(120);
+    assert!(cluster.failed.contains(&(leader, sent, Failure::Unknown)), "{:?}", cluster.failed);
+    let unsent = cluster.propose(leader, "unsent");
+    cluster.tick(60);
+    assert!(cluster.failed.contains(&(leader, unsent, Failure::NoLeader)), "{:?}", cluster.failed);
+}
+
+#[test]
+fn a_request_survives_the_leader_that_it_was_forwarded_to() {
+    let mut cluster = Cluster::new(3);
+    let leader = cluster.leader();
+    let follower = NodeId((leader.0 + 1) % 3);
+    cluster.cut.insert(leader);
+    cluster.propose(follower, "a");
+    cluster.leader();
+    cluster.tick(5);
+    assert_eq!(cluster.keys(follower), ["a"]);
+}
+
+#[test]
+fn a_wiped_node_succeeds_itself_as_a_new_incarnation() {
+    let mut cluster = Cluster::new(3);
+    let leader = cluster.leader();
+    cluster.propose(leader, "a");
+    let wiped = NodeId((leader.0 + 1) % 3);
+    cluster.input(wiped, Input::MayLeave { within_ticks: 50 });
+    assert_eq!(cluster.verdicts, [(wiped, Some(true))]);
+    cluster.replicas.remove(&wiped);
+    cluster.logs.insert(wiped, Vec::new());
+    cluster.committed.insert(wiped, Vec::new());
+    cluster.tick(40);
+    let reborn = member(wiped.0, 2);
+    let membership = founding_membership(3);
+    cluster.start(reborn.clone(), 3, ReplicaStart { membership, ..ReplicaStart::default() });
+    cluster.tick(40);
+    let after = cluster.replicas[&leader].membership().clone();
+    assert!(after.voters.contains(&reborn.raft_id), "{after:?}");
+    assert_eq!(after.voters.len(), 3);
+    assert_eq!(after.members.len(), 3);
+    assert_eq!(cluster.replicas[&wiped].membership(), &after);
+    assert_eq!(cluster.committed[&wiped], cluster.committed[&leader]);
+}
+
+#[test]
+fn a_leader_hands_over_before_it_may_leave_and_the_last_two_must_stay() {
+    let mut cluster = Cluster::new(3);
+    let leader = cluster.leader();
+    cluster.input(leader, Input::MayLeave { within_ticks: 100 });
+    cluster.tick(30);
+    assert_eq!(cluster.verdicts, [(leader, Some(true))]);
+    assert!(!cluster.replicas[&leader].is_leader());
+    let dead = leader;
+    cluster.cut.insert(dead);
+    let leader = cluster.leader();
+    cluster.tick(40);
+    cluster.input(leader, Input::MayLeave { within_ticks: 100 });
+    assert_eq!(cluster.verdicts.last(), Some(&(leader, Some(false))));
+}
+
+#[test]
+fn a_dead_leader_is_replaced_before_its_lease_ends() {
+    let mut cluster = Cluster::new(3);
+    let leader = cluster.leader();
+    cluster.tick(10);
+    cluster.replicas.remove(&leader);
+    let others: Vec<NodeId> = cluster.replicas.keys().copied().collect();
+    for refused in [false, true] {
+        for node in &others {
+            cluster.input(*node, Input::Disconnected { node: leader, refused });
+        }
+    }
+    cluster.tick(3);
+    assert!(cluster.replicas.values().any(Replica::is_leader), "{:?}", cluster.replicas);
+}
+
+#[test]
+fn a_node_that_greeted_no_majority_neither_votes_nor_campaigns() {
+    let start = ReplicaStart { membership: founding_membership(3), ..ReplicaStart::default() };
+    let mut replica = Replica::new(ReplicaConfig::new(member(0, 1), 1), start).unwrap();
+    let mut outputs = Vec::new();
+    for _ in 0..100 {
+        replica.step(1, Input::Tick, &mut outputs).unwrap();
+        replica.flush(&mut outputs).unwrap();
+    }
+    assert!(outputs.is_empty(), "{outputs:?}");
+    replica.step(1, Input::Connected(NodeId(2)), &mut outputs).unwrap();
+    for _ in 0..40 {
+        replica.step(1, Input::Tick, &mut outputs).unwrap();
+        replica.flush(&mut outputs).unwrap();
+    }
+    assert!(outputs.iter().any(|output| matches!(output, Output::Send { .. })), "{outputs:?}");
+}
+
+#[test]
+fn a_heartbeat_that_knows_more_than_the_log_means_the_directory_went_back() {
+    use crate::transport::{ConsensusKind, ConsensusMessage};
+    let start = ReplicaStart { membership: founding_membership(3), ..ReplicaStart::default() };
+    let mut replica = Replica::new(ReplicaConfig::new(member(0, 1), 1), start).unwrap();
+    let heartbeat = ConsensusMessage {
+        kind: ConsensusKind::Heartbeat,
+        to: member(0, 1).raft_id,
+        from: member(1, 1).raft_id,
+        term: 3,
+        log_term: 0,
+        index: 0,
+        entries: Vec::new(),
+        commit: 7,
+        commit_term: 0,
+        reject: false,
+        reject_hint: 0,
+        context: Bytes::new(),
+        priority: 0,
+    };
+    let message = PeerMessage::Consensus(Box::new(heartbeat));
+    let from_raft_id = Some(member(1, 1).raft_id);
+    let input = Input::Peer { from: NodeId(1), from_raft_id, message };
+    let fatal = replica.step(1, input, &mut Vec::new());
+    assert_eq!(fatal, Err(Fatal::WentBack { commit: 7, last_index: 0 }));
+}
