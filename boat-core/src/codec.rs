@@ -62,6 +62,11 @@ impl<'a> Reader<'a> {
         std::str::from_utf8(self.slice(count)?).map_err(|_| self.malformed())
     }
 
+    /// Everything that was not read yet.
+    pub(crate) fn rest(self) -> &'a [u8] {
+        self.rest
+    }
+
     /// Nothing may be left over.
     pub(crate) fn finish(self) -> Result<(), Malformed> {
         if self.rest.is_empty() { Ok(()) } else { Err(Malformed(self.what)) }

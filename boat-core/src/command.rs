@@ -3,7 +3,7 @@
 //! ```text
 //! command  | version u8 = 1 | reserved u8 x3 | count u32 | stamp_ms u64 | seed u64 | count x request |
 //! request  | body_bytes u32 | kind u8 | origin u8 | key_bytes u16 | origin's fields | key | body |
-//! origin 0 | (a session is opened: no fields)
+//! origin 0 | nonce u64 | (a session is opened)
 //! origin 1 | session u64 | sequence u64 | lowest_unanswered u64 |
 //! origin 2 | (a key: key_bytes of it)
 //! ```
@@ -57,8 +57,8 @@ pub struct SessionRequest {
 /// Whose request it is: what makes a retry recognizable.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
-    /// The opening of a session, told from others by its body: a random number of the opener's.
-    Opening,
+    /// The opening of a session, told from others by a random number of the opener's.
+    Opening(u64),
     /// A request of a session.
     Session {
         /// Which one.
@@ -85,7 +85,7 @@ impl Request {
     /// How many bytes [`Request::encode`] appends.
     pub fn encoded_bytes(&self) -> usize {
         let origin = match &self.origin {
-            Origin::Opening => 0,
+            Origin::Opening(_) => 8,
             Origin::Session { .. } => 24,
             Origin::Key(key) => key.len(),
         };
@@ -97,7 +97,10 @@ impl Request {
         out.extend_from_slice(&(self.body.len() as u32).to_le_bytes());
         out.push(self.kind as u8);
         match &self.origin {
-            Origin::Opening => out.extend_from_slice(&[0, 0, 0]),
+            Origin::Opening(nonce) => {
+                out.extend_from_slice(&[0, 0, 0]);
+                out.extend_from_slice(&nonce.to_le_bytes());
+            }
             Origin::Session { request, lowest_unanswered } => {
                 out.extend_from_slice(&[1, 0, 0]);
                 out.extend_from_slice(&request.session.to_le_bytes());
@@ -130,7 +133,7 @@ impl Request {
         let origin = reader.u8()?;
         let key_bytes = usize::from(reader.u16()?);
         let origin = match origin {
-            0 => Origin::Opening,
+            0 => Origin::Opening(reader.u64()?),
             1 => {
                 let request = SessionRequest { session: reader.u64()?, sequence: reader.u64()? };
                 Origin::Session { request, lowest_unanswered: reader.u64()? }
@@ -243,7 +246,7 @@ mod tests {
             Just(RequestKind::OpenSession)
         ];
         let origin = prop_oneof![
-            Just(Origin::Opening),
+            any::<u64>().prop_map(Origin::Opening),
             any::<(u64, u64, u64)>().prop_map(|(session, sequence, lowest_unanswered)| Origin::Session {
                 request: SessionRequest { session, sequence },
                 lowest_unanswered

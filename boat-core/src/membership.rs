@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::apply::SessionLimits;
 use crate::codec::{Malformed, Reader, put_text};
 use crate::{Birth, ClusterId, NodeId, RaftId};
 
@@ -136,6 +137,8 @@ pub struct Genesis {
     pub cluster: ClusterId,
     /// The founding members, all of them voters, by rising node id.
     pub members: Vec<Member>,
+    /// What is remembered about clients: it decides what is applied, so it is the same for all.
+    pub limits: SessionLimits,
 }
 
 impl Genesis {
@@ -180,6 +183,33 @@ impl Membership {
     pub fn is_voter(&self, id: RaftId) -> bool {
         self.voters.contains(&id) || self.voters_outgoing.contains(&id)
     }
+}
+
+/// Appends `| cluster u128 | limits: u32 u32 u64 u64 u64 | count u16 | count x member |`.
+pub(crate) fn put_genesis(out: &mut Vec<u8>, genesis: &Genesis) {
+    let limits = &genesis.limits;
+    out.extend_from_slice(&genesis.cluster.0.to_le_bytes());
+    out.extend_from_slice(&limits.sessions_max.to_le_bytes());
+    out.extend_from_slice(&limits.session_outcomes_max.to_le_bytes());
+    for limit in [limits.session_age_ms_max, limits.key_age_ms, limits.key_table_bytes_max] {
+        out.extend_from_slice(&limit.to_le_bytes());
+    }
+    out.extend_from_slice(&(genesis.members.len() as u16).to_le_bytes());
+    genesis.members.iter().for_each(|member| put_member(out, member));
+}
+
+/// Reads what [`put_genesis`] wrote.
+pub(crate) fn read_genesis(reader: &mut Reader<'_>) -> Result<Genesis, Malformed> {
+    let cluster = ClusterId(reader.u128()?);
+    let limits = SessionLimits {
+        sessions_max: reader.u32()?,
+        session_outcomes_max: reader.u32()?,
+        session_age_ms_max: reader.u64()?,
+        key_age_ms: reader.u64()?,
+        key_table_bytes_max: reader.u64()?,
+    };
+    let members = (0..reader.u16()?).map(|_| read_member(reader)).collect::<Result<_, _>>()?;
+    Ok(Genesis { cluster, members, limits })
 }
 
 /// Appends `| raft id u64 | birth u128 | address_bytes u16 | address |`.

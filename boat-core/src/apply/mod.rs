@@ -194,7 +194,7 @@ impl Applier {
     /// The outcome that is remembered for a request of this origin.
     pub fn outcome(&self, origin: &Origin) -> Option<&Outcome> {
         match origin {
-            Origin::Opening => None,
+            Origin::Opening(_) => None,
             Origin::Session { request, .. } => self.sessions.outcome(*request),
             Origin::Key(key) => self.keys.outcome(key),
         }
@@ -250,11 +250,11 @@ impl Applier {
     fn look_up(&mut self, kind: RequestKind, origin: &Origin, hash: RequestHash) -> Result<Known, Refused> {
         match origin {
             // The origin and the kind belong together; an opening under a key would be a session that nobody can name.
-            Origin::Opening if kind != RequestKind::OpenSession => {
+            Origin::Opening(_) if kind != RequestKind::OpenSession => {
                 Err(Refused::SessionExpired { session: 0 })
             }
-            Origin::Opening if self.sessions.has_room(&self.limits) => Ok(Known::New),
-            Origin::Opening => Err(Refused::TooManySessions),
+            Origin::Opening(_) if self.sessions.has_room(&self.limits) => Ok(Known::New),
+            Origin::Opening(_) => Err(Refused::TooManySessions),
             _ if kind == RequestKind::OpenSession => Err(Refused::SessionExpired { session: 0 }),
             Origin::Session { request, lowest_unanswered } => {
                 self.sessions.begin(*request, *lowest_unanswered, hash, self.time.age_ms)
@@ -309,7 +309,7 @@ impl Applier {
         self.position = position;
         let outcome = Outcome { position, term: slot.term, result };
         match &slot.origin {
-            Origin::Opening => {}
+            Origin::Opening(_) => {}
             Origin::Session { request, .. } => self.sessions.finish(*request, slot.hash, &outcome),
             Origin::Key(key) => self.keys.finish(key, &outcome),
         }
@@ -317,17 +317,13 @@ impl Applier {
     }
 }
 
-/// The body of an opening: a random number that tells it from others, and how many outcomes its owner wants kept.
-pub fn opening_body(nonce: u64, outcomes_max: u32) -> Bytes {
-    let mut body = Vec::with_capacity(12);
-    body.extend_from_slice(&nonce.to_le_bytes());
-    body.extend_from_slice(&outcomes_max.to_le_bytes());
-    body.into()
+/// The body of an opening: how many outcomes its owner wants kept.
+pub fn opening_body(outcomes_max: u32) -> Bytes {
+    Bytes::copy_from_slice(&outcomes_max.to_le_bytes())
 }
 
 fn opening_outcomes_max(body: &[u8]) -> u32 {
-    let mut reader = Reader::new(body, "session opening");
-    reader.u64().and_then(|_| reader.u32()).map_or(1, |wanted| wanted.max(1))
+    Reader::new(body, "session opening").u32().map_or(1, |wanted| wanted.max(1))
 }
 
 #[cfg(test)]

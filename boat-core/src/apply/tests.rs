@@ -12,8 +12,8 @@ fn entry(index: u64, stamp_ms: u64, requests: Vec<Request>) -> LogEntry {
 }
 
 fn opening(nonce: u64, outcomes_max: u32) -> Request {
-    let body = opening_body(nonce, outcomes_max);
-    Request { kind: RequestKind::OpenSession, origin: Origin::Opening, body }
+    let body = opening_body(outcomes_max);
+    Request { kind: RequestKind::OpenSession, origin: Origin::Opening(nonce), body }
 }
 
 fn keyed(key: &str, body: &str) -> Request {

@@ -484,6 +484,17 @@ impl Replica {
         self.raw.raft.raft_log.committed
     }
 
+    /// Whether an entry proposed here is not committed yet: what is proposed now waits for it.
+    pub fn has_entry_in_flight(&self) -> bool {
+        self.is_leader() && self.in_flight_index > self.commit()
+    }
+
+    /// An index behind which nothing is missing: the commit, once it lies in the current leader's own term.
+    pub fn caught_up_index(&self) -> Option<u64> {
+        let reached = self.leader().is_some() && self.is_member() && self.raw.raft.commit_to_current_term();
+        reached.then_some(self.commit())
+    }
+
     /// The last entry's index.
     pub fn last_index(&self) -> u64 {
         self.raw.raft.raft_log.last_index()

@@ -12,8 +12,8 @@ const FORWARD_AGAIN_TICKS: u64 = 25;
 /// What recognizes a request wherever it is applied.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RequestId {
-    /// An opening, by its body.
-    Opening(Bytes),
+    /// An opening, by its random number.
+    Opening(u64),
     /// A request of a session.
     Session(SessionRequest),
     /// A request under a key.
@@ -21,10 +21,10 @@ pub enum RequestId {
 }
 
 impl RequestId {
-    /// The identity of a request of `origin`; an opening is told by its `body`.
-    pub fn of(origin: &Origin, body: &Bytes) -> RequestId {
+    /// The identity of a request of `origin`.
+    pub fn of(origin: &Origin) -> RequestId {
         match origin {
-            Origin::Opening => RequestId::Opening(body.clone()),
+            Origin::Opening(nonce) => RequestId::Opening(*nonce),
             Origin::Session { request, .. } => RequestId::Session(*request),
             Origin::Key(key) => RequestId::Key(key.clone()),
         }

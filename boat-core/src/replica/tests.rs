@@ -116,7 +116,7 @@ impl Cluster {
     fn propose(&mut self, node: NodeId, key: &'static str) -> RequestId {
         let origin = Origin::Key(Bytes::from_static(key.as_bytes()));
         let body = Bytes::from_static(b"{}");
-        let id = RequestId::of(&origin, &body);
+        let id = RequestId::of(&origin);
         let mut encoded = Vec::new();
         Request { kind: RequestKind::Predict, origin, body }.encode(&mut encoded);
         let encoded = encoded.into();

@@ -1,0 +1,208 @@
+//! A node's data directory: whose it is, how often it was started, and which cluster it belongs to (design D13).
+//!
+//! ```text
+//! lock      held by the process that uses the directory
+//! identity  | magic "BOATIDEN" | version u32 = 1 | crc32c u32 of what follows | node u16 | birth u128 | boots u64 |
+//! genesis   | magic "BOATGENE" | version u32 = 1 | crc32c u32 of what follows | own raft id u64 | genesis |
+//! log/      see docs/log-format.md
+//! ```
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::codec::{Malformed, Reader};
+use crate::log::files::{Files, read_file, write_file_atomically};
+use crate::membership::{put_genesis, read_genesis};
+use crate::{Birth, Error, Genesis, NodeId, RaftId};
+
+const IDENTITY_MAGIC: &[u8; 8] = b"BOATIDEN";
+const GENESIS_MAGIC: &[u8; 8] = b"BOATGENE";
+const VERSION: u32 = 1;
+/// How long the small files of a directory may be.
+const FILE_BYTES_MAX: usize = 16 << 20;
+
+/// An opened data directory.
+#[derive(Debug)]
+pub struct Directory {
+    files: Arc<dyn Files>,
+    path: PathBuf,
+    node: NodeId,
+    birth: Birth,
+    boots: u64,
+    genesis: Option<(Genesis, RaftId)>,
+}
+
+impl Directory {
+    /// Opens the directory at `path` for `node`, making it with `birth` when there is none, and counts this start.
+    ///
+    /// # Errors
+    /// [`Error::OtherNode`] when it belongs to another node, [`Error::Storage`] when it cannot be read or written.
+    pub fn open(files: Arc<dyn Files>, path: &Path, node: NodeId, birth: Birth) -> Result<Self, Error> {
+        files.create_directory(path).map_err(storage(path))?;
+        let identity = read_checked(files.as_ref(), &path.join("identity"), IDENTITY_MAGIC)?;
+        let (birth, boots) = match &identity {
+            None => (birth, 0),
+            Some(body) => {
+                let (found, birth, boots) = read_identity(body).map_err(storage(&path.join("identity")))?;
+                if found != node {
+                    return Err(Error::OtherNode { path: path.to_owned(), found, expected: node });
+                }
+                (birth, boots)
+            }
+        };
+        let genesis_path = path.join("genesis");
+        let genesis = read_checked(files.as_ref(), &genesis_path, GENESIS_MAGIC)?;
+        let genesis = genesis.map(|body| read_membership(&body).map_err(storage(&genesis_path))).transpose()?;
+        if identity.is_none() && genesis.is_some() {
+            return Err(storage(path)("it holds a genesis but no identity: files were taken out of it"));
+        }
+        let directory = Directory { files, path: path.to_owned(), node, birth, boots: boots + 1, genesis };
+        directory.write_identity()?;
+        Ok(directory)
+    }
+
+    /// The birth of this directory.
+    pub fn birth(&self) -> Birth {
+        self.birth
+    }
+
+    /// How often it was started, this time included.
+    pub fn boots(&self) -> u64 {
+        self.boots
+    }
+
+    /// The genesis that was adopted, and this directory's own Raft id.
+    pub fn genesis(&self) -> Option<&(Genesis, RaftId)> {
+        self.genesis.as_ref()
+    }
+
+    /// Where the log lives.
+    pub fn log_path(&self) -> PathBuf {
+        self.path.join("log")
+    }
+
+    /// The file system it lies on.
+    pub fn files(&self) -> &Arc<dyn Files> {
+        &self.files
+    }
+
+    /// Stores the genesis durably. From then on this directory is a member, or asks to become one.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub fn adopt(&mut self, genesis: Genesis, raft_id: RaftId) -> Result<(), Error> {
+        let mut body = raft_id.0.to_le_bytes().to_vec();
+        put_genesis(&mut body, &genesis);
+        self.write_checked("genesis", GENESIS_MAGIC, &body)?;
+        self.genesis = Some((genesis, raft_id));
+        Ok(())
+    }
+
+    fn write_identity(&self) -> Result<(), Error> {
+        let mut body = self.node.0.to_le_bytes().to_vec();
+        body.extend_from_slice(&self.birth.0.to_le_bytes());
+        body.extend_from_slice(&self.boots.to_le_bytes());
+        self.write_checked("identity", IDENTITY_MAGIC, &body)
+    }
+
+    fn write_checked(&self, name: &str, magic: &[u8; 8], body: &[u8]) -> Result<(), Error> {
+        let mut bytes = magic.to_vec();
+        bytes.extend_from_slice(&VERSION.to_le_bytes());
+        bytes.extend_from_slice(&crc32c::crc32c(body).to_le_bytes());
+        bytes.extend_from_slice(body);
+        let path = self.path.join(name);
+        write_file_atomically(self.files.as_ref(), &path, &bytes).map_err(storage(&path))
+    }
+}
+
+fn storage<E: std::fmt::Display>(path: &Path) -> impl FnOnce(E) -> Error + '_ {
+    move |error| Error::Storage(format!("{}: {error}", path.display()))
+}
+
+fn read_checked(files: &dyn Files, path: &Path, magic: &[u8; 8]) -> Result<Option<Vec<u8>>, Error> {
+    let bytes = match read_file(files, path, FILE_BYTES_MAX) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(storage(path)(error)),
+    };
+    let body = check_head(&bytes, magic).map_err(storage(path))?;
+    Ok(Some(body.to_vec()))
+}
+
+fn check_head<'a>(bytes: &'a [u8], magic: &[u8; 8]) -> Result<&'a [u8], Malformed> {
+    let mut reader = Reader::new(bytes, "file head");
+    if reader.array::<8>()? != *magic {
+        return Err(Malformed("file: another kind of file stands here"));
+    }
+    if reader.u32()? != VERSION {
+        return Err(Malformed("file: its version is not known to this program"));
+    }
+    let crc = reader.u32()?;
+    let body = reader.rest();
+    if crc32c::crc32c(body) == crc { Ok(body) } else { Err(Malformed("file: its checksum is wrong")) }
+}
+
+fn read_identity(body: &[u8]) -> Result<(NodeId, Birth, u64), Malformed> {
+    let mut reader = Reader::new(body, "identity");
+    let identity = (NodeId(reader.u16()?), Birth(reader.u128()?), reader.u64()?);
+    reader.finish()?;
+    Ok(identity)
+}
+
+fn read_membership(body: &[u8]) -> Result<(Genesis, RaftId), Malformed> {
+    let mut reader = Reader::new(body, "genesis");
+    let raft_id = RaftId(reader.u64()?);
+    let genesis = read_genesis(&mut reader)?;
+    reader.finish()?;
+    Ok((genesis, raft_id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::apply::SessionLimits;
+    use crate::log::files::RealFiles;
+    use crate::{ClusterId, Member};
+
+    fn open(path: &Path, node: u16, birth: u128) -> Result<Directory, Error> {
+        Directory::open(Arc::new(RealFiles), path, NodeId(node), Birth(birth))
+    }
+
+    #[test]
+    fn a_directory_keeps_its_birth_and_counts_its_starts() {
+        let temporary = tempfile::tempdir().unwrap();
+        let path = temporary.path().join("deep/boat-0");
+        for start in 1..4 {
+            let directory = open(&path, 0, 70 + start).unwrap();
+            assert_eq!((directory.birth(), directory.boots()), (Birth(71), start as u64));
+        }
+        assert!(matches!(open(&path, 1, 9), Err(Error::OtherNode { found: NodeId(0), .. })));
+    }
+
+    #[test]
+    fn a_genesis_is_there_after_a_restart() {
+        let temporary = tempfile::tempdir().unwrap();
+        let raft_id = RaftId::new(NodeId(0), 5);
+        let members = vec![Member { raft_id, birth: Birth(1), address: "h:1".into() }];
+        let genesis = Genesis { cluster: ClusterId(8), members, limits: SessionLimits::default() };
+        let mut directory = open(temporary.path(), 0, 1).unwrap();
+        assert_eq!(directory.genesis(), None);
+        directory.adopt(genesis.clone(), raft_id).unwrap();
+        assert_eq!(open(temporary.path(), 0, 2).unwrap().genesis(), Some(&(genesis, raft_id)));
+    }
+
+    #[test]
+    fn any_flipped_bit_is_an_error_that_names_the_file() {
+        let temporary = tempfile::tempdir().unwrap();
+        open(temporary.path(), 0, 1).unwrap();
+        let path = temporary.path().join("identity");
+        let sound = std::fs::read(&path).unwrap();
+        for bit in 0..sound.len() * 8 {
+            let mut bytes = sound.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            std::fs::write(&path, &bytes).unwrap();
+            let error = open(temporary.path(), 0, 1).unwrap_err().to_string();
+            assert!(error.contains("identity"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! The applier's thread: pulls committed entries, runs them through the predictor and answers who waits.
+//!
+//! A restart, a lost backend and normal service are one loop: a fresh predictor, and the log from its first entry on.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::Event;
+use super::feed::Pulled;
+use super::progress::Progress;
+use super::shared::{AppliedView, Shared};
+use crate::apply::{Applied, Applier, Batch, SessionLimits};
+use crate::log::{LogEntry, LogReader};
+use crate::replica::RequestId;
+use crate::{CallOutcome, Predictor, PredictorError};
+
+/// The calls handed to the predictor at once, about: a whole entry always fits.
+const BATCH_CALLS_MAX: usize = 1_024;
+/// The bytes of entries taken from the feed at once, about.
+const PULL_BYTES_MAX: usize = 4 << 20;
+/// How long to wait before an unavailable backend is tried again: doubled each time, from the first to the second.
+const RETRY_WAIT: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+
+/// Why a pass over the log ended.
+enum End {
+    /// The node stops.
+    Stopped,
+    /// The predictor's state is gone: it has to see everything again.
+    StateLost(String),
+    /// Something that must not be: the node stops.
+    Fatal(String),
+}
+
+/// The applier: owns the predictor.
+pub(crate) struct ApplyLoop<P> {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) predictor: P,
+    pub(crate) reader: LogReader,
+    pub(crate) limits: SessionLimits,
+}
+
+impl<P: Predictor> ApplyLoop<P> {
+    /// Runs until the feed stops.
+    pub(crate) async fn run(mut self) {
+        loop {
+            match self.pass().await {
+                End::Stopped => return,
+                End::Fatal(why) => return self.shared.inbox.push(Event::ApplierFailed(why)),
+                End::StateLost(why) => {
+                    log::warn!("node {}: {why}; replaying from the first request", self.shared.node);
+                    self.shared.replayed.store(false, Ordering::Release);
+                    self.shared.set_backend(|backend| {
+                        backend.healthy = false;
+                        backend.error = Some(why);
+                        backend.rebuilds += 1;
+                    });
+                }
+            }
+        }
+    }
+
+    /// One life of the predictor: from fresh, through the whole log, and on.
+    async fn pass(&mut self) -> End {
+        if let Err(end) = self.reset().await {
+            return end;
+        }
+        let mut applier = Applier::new(self.limits);
+        let mut batch = Batch::default();
+        let mut progress = Progress::start(&self.shared);
+        loop {
+            self.catch_up_if_done(&applier, &mut progress);
+            let pulled = self.shared.feed.pull(applier.index() + 1, PULL_BYTES_MAX).await;
+            let applied = match pulled {
+                Pulled::Stopped => return End::Stopped,
+                Pulled::Entries(entries) => {
+                    self.apply(&mut applier, &mut batch, &entries, &mut progress).await
+                }
+                Pulled::InLog(last) => self.scan(&mut applier, &mut batch, last, &mut progress).await,
+            };
+            if let Err(end) = applied {
+                return end;
+            }
+        }
+    }
+
+    async fn scan(
+        &mut self,
+        applier: &mut Applier,
+        batch: &mut Batch,
+        last: u64,
+        progress: &mut Progress,
+    ) -> Result<(), End> {
+        let mut scan = self.reader.scan(applier.index() + 1, last);
+        loop {
+            if self.shared.feed.is_stopped() {
+                return Err(End::Stopped);
+            }
+            match scan.next_block() {
+                Ok(Some(entries)) => self.apply(applier, batch, &entries, progress).await?,
+                Ok(None) => return Ok(()),
+                Err(error) => return Err(End::Fatal(format!("reading the log: {error}"))),
+            }
+        }
+    }
+
+    async fn apply(
+        &mut self,
+        applier: &mut Applier,
+        batch: &mut Batch,
+        entries: &[LogEntry],
+        progress: &mut Progress,
+    ) -> Result<(), End> {
+        for (n, entry) in entries.iter().enumerate() {
+            let admitted = applier.admit(batch, entry);
+            admitted.map_err(|error| End::Fatal(format!("entry {}: {error}", entry.index)))?;
+            if batch.calls.len() >= BATCH_CALLS_MAX || n + 1 == entries.len() {
+                self.run_batch(applier, batch).await?;
+                progress.advanced(&self.shared, applier);
+            }
+        }
+        Ok(())
+    }
+
+    async fn run_batch(&mut self, applier: &mut Applier, batch: &mut Batch) -> Result<(), End> {
+        let serving = self.shared.replayed.load(Ordering::Acquire);
+        if serving && log::log_enabled!(target: "boat", log::Level::Info) {
+            for call in &batch.calls {
+                let body = String::from_utf8_lossy(&call.body);
+                log::info!(target: "boat", "Boat {}: Request received from raft: {body}", self.shared.node);
+            }
+        }
+        let outcomes = self.predict(batch).await?;
+        let mut answers = Vec::new();
+        let somebody_waits = !self.shared.waiters.is_empty();
+        applier.complete(batch, outcomes, |origin, applied| {
+            if somebody_waits {
+                answers.push((RequestId::of(origin), applied.clone()));
+            }
+        });
+        self.publish(applier);
+        self.answer(answers);
+        Ok(())
+    }
+
+    fn answer(&self, answers: Vec<(RequestId, Applied)>) {
+        if answers.is_empty() {
+            return;
+        }
+        let answered = self.shared.waiters.answer(answers);
+        if !answered.is_empty() {
+            self.shared.inbox.push_quietly(Event::Answered(answered));
+        }
+    }
+
+    /// Runs all calls of a batch. What an unavailable backend did not run is tried again until it did, or the node stops.
+    async fn predict(&mut self, batch: &Batch) -> Result<Vec<CallOutcome>, End> {
+        let mut done = Vec::with_capacity(batch.calls.len());
+        let mut wait = RETRY_WAIT.0;
+        while let Some(calls) = batch.calls.get(done.len()..).filter(|calls| !calls.is_empty()) {
+            let mut outcomes = Vec::with_capacity(calls.len());
+            let result = self.predictor.predict(calls, &mut outcomes).await;
+            let progressed = !outcomes.is_empty();
+            done.append(&mut outcomes);
+            match result {
+                Ok(()) if done.len() == batch.calls.len() => break,
+                Ok(()) => {
+                    let (given, calls) = (done.len(), batch.calls.len());
+                    return Err(End::Fatal(format!("the predictor gave {given} outcomes for {calls} calls")));
+                }
+                Err(PredictorError::StateLost(why)) => return Err(End::StateLost(why)),
+                Err(PredictorError::Unavailable(why)) => {
+                    wait = if progressed { RETRY_WAIT.0 } else { wait };
+                    self.unavailable(why, &mut wait).await?;
+                }
+            }
+        }
+        if !self.shared.backend().healthy {
+            self.healthy();
+        }
+        Ok(done)
+    }
+
+    async fn reset(&mut self) -> Result<(), End> {
+        let mut wait = RETRY_WAIT.0;
+        while let Err(PredictorError::Unavailable(why) | PredictorError::StateLost(why)) =
+            self.predictor.reset().await
+        {
+            self.unavailable(why, &mut wait).await?;
+        }
+        self.healthy();
+        Ok(())
+    }
+
+    fn healthy(&self) {
+        self.shared.set_backend(|backend| {
+            backend.healthy = true;
+            backend.error = None;
+        });
+    }
+
+    async fn unavailable(&self, why: String, wait: &mut Duration) -> Result<(), End> {
+        let known = self.shared.backend();
+        if known.healthy || known.error.as_ref() != Some(&why) {
+            log::warn!("node {}: {why}; trying again", self.shared.node);
+            self.shared.set_backend(|backend| {
+                backend.healthy = false;
+                backend.error = Some(why);
+            });
+        }
+        tokio::select! {
+            () = self.shared.feed.stopped() => return Err(End::Stopped),
+            () = tokio::time::sleep(*wait) => {}
+        }
+        *wait = (*wait * 2).min(RETRY_WAIT.1);
+        Ok(())
+    }
+
+    fn publish(&self, applier: &Applier) {
+        self.shared.set_applied(AppliedView {
+            index: applier.index(),
+            position: applier.position(),
+            digest: applier.digest(),
+            sessions: applier.sessions(),
+            key_table_full: !applier.has_room_for_keys(),
+        });
+    }
+
+    /// Once everything is applied that was committed before this node was heard of, it has replayed.
+    fn catch_up_if_done(&self, applier: &Applier, progress: &mut Progress) {
+        if self.shared.replayed.load(Ordering::Acquire) {
+            return;
+        }
+        if self.shared.caught_up_index().is_some_and(|target| applier.index() >= target) {
+            progress.finish(&self.shared, applier);
+            self.shared.replayed.store(true, Ordering::Release);
+            self.shared.changed();
+        }
+    }
+}

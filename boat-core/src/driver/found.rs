@@ -1,0 +1,203 @@
+//! From a directory to a running replica: founding or finding the cluster, opening the log, starting the threads.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::log_thread::LogThread;
+use super::shared::Shared;
+use super::{ApplyLoop, Driver, Event, FrontDesk, Surroundings, now};
+use crate::apply::SessionLimits;
+use crate::directory::Directory;
+use crate::founding::{Founding, FoundingOutput};
+use crate::log::{Log, LogConfig};
+use crate::replica::{Failure, Replica, ReplicaConfig, ReplicaStart};
+use crate::transport::{PeerEvent, PeerLinks, PeerMessage};
+use crate::{Error, Genesis, Member, MemberList, Predictor, RaftId};
+
+/// Everything a node is started with.
+pub(crate) struct Launch<P> {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) links: Arc<dyn PeerLinks>,
+    pub(crate) desk: Arc<FrontDesk>,
+    pub(crate) directory: Directory,
+    pub(crate) members: MemberList,
+    /// Where peers reach this node.
+    pub(crate) address: String,
+    pub(crate) limits: SessionLimits,
+    pub(crate) tick: Duration,
+    pub(crate) leader_wait: Duration,
+    pub(crate) heartbeat_ticks: usize,
+    pub(crate) election_ticks: usize,
+    pub(crate) command_bytes_max: usize,
+    pub(crate) forwarded_bytes_max: usize,
+    pub(crate) log: LogConfig,
+    pub(crate) seed: u64,
+    pub(crate) predictor: P,
+}
+
+impl<P: Predictor> Launch<P> {
+    /// The body of the driver's thread. `opened` hears once the directory proved usable.
+    pub(crate) fn run(mut self, opened: oneshot::Sender<Result<(), Error>>) -> Result<(), Error> {
+        let mut opened = Some(opened);
+        let mut say = |result| {
+            if let Some(opened) = opened.take() {
+                // Whoever started the node may have given up waiting.
+                let _ = opened.send(result);
+            }
+        };
+        if self.directory.genesis().is_none() {
+            say(Ok(()));
+        }
+        let Some((genesis, raft_id)) = self.genesis()? else { return Ok(()) };
+        self.desk.joined(genesis.cluster, raft_id);
+        let (driver, applier) = match self.open(genesis, raft_id) {
+            Ok(parts) => parts,
+            Err(error) => {
+                let copy = Error::Storage(error.to_string());
+                say(Err(error));
+                return Err(copy);
+            }
+        };
+        say(Ok(()));
+        let ended = driver.run();
+        if applier.join().is_err() {
+            log::error!("the applier panicked");
+        }
+        ended
+    }
+
+    /// The genesis that the directory holds, or one that is founded or found now; `None` when the node is stopped first.
+    fn genesis(&mut self) -> Result<Option<(Genesis, RaftId)>, Error> {
+        if let Some(known) = self.directory.genesis() {
+            return Ok(Some(known.clone()));
+        }
+        let birth = self.directory.birth();
+        let node = self.shared.node;
+        let mut founding = Founding::new(node, birth, self.members.clone(), self.limits, self.seed);
+        let others = self.members.iter().filter(|(peer, _)| *peer != node);
+        self.links.set_peers(others.map(|(peer, address)| (peer, address.to_owned())).collect());
+        let mut next_tick = now();
+        let mut events = VecDeque::new();
+        let mut outputs = Vec::new();
+        loop {
+            self.shared.inbox.take(next_tick, &mut events);
+            for event in events.drain(..) {
+                if self.on_event(event, &mut founding, &mut outputs)? {
+                    return Ok(None);
+                }
+            }
+            if now() >= next_tick {
+                founding.tick(&mut outputs);
+                next_tick = now() + self.tick;
+                let waiting_for = founding.waiting_for();
+                self.shared.set_consensus(|view| view.waiting_for = waiting_for);
+            }
+            for output in outputs.drain(..) {
+                match output {
+                    FoundingOutput::Send(to, message) => self.links.send(to, vec![message]),
+                    FoundingOutput::Adopt(genesis, raft_id) => {
+                        self.directory.adopt(genesis.clone(), raft_id)?;
+                        self.desk.joined(genesis.cluster, raft_id);
+                        self.links.renew();
+                        return Ok(Some((genesis, raft_id)));
+                    }
+                }
+            }
+        }
+    }
+
+    /// True: the node is to stop.
+    fn on_event(
+        &self,
+        event: Event,
+        founding: &mut Founding,
+        outputs: &mut Vec<FoundingOutput>,
+    ) -> Result<bool, Error> {
+        match event {
+            Event::Peer(PeerEvent::Message { from, message: PeerMessage::Introduction(said), .. }) => {
+                founding.on_introduction(from, &said, outputs);
+            }
+            Event::Peer(PeerEvent::Refused { node, reason }) => {
+                log::warn!("node {node} refuses this node: {reason}");
+            }
+            Event::Propose { id, .. } => self.shared.waiters.fail(&id, Failure::NoLeader),
+            Event::MayLeave { verdict, .. } => {
+                // Nothing is on this disk that others could miss, but nobody can vouch for that yet.
+                let _ = verdict.send(None);
+            }
+            Event::Stop { .. } => {
+                self.shared.waiters.close();
+                self.shared.inbox.close();
+                return Ok(true);
+            }
+            Event::StorageFailed(why) => return Err(Error::Storage(why)),
+            Event::Peer(_) | Event::Persisted(_) | Event::Answered(_) | Event::ApplierFailed(_) => {}
+        }
+        Ok(false)
+    }
+
+    fn open(self, genesis: Genesis, raft_id: RaftId) -> Result<(Driver, JoinHandle<()>), Error> {
+        let storage = |error: &dyn std::fmt::Display| Error::Storage(error.to_string());
+        let files = self.directory.files().clone();
+        let path = self.directory.log_path();
+        let opened = Log::open(files, &path, self.log, genesis.membership());
+        let (log, recovered) = opened.map_err(|error| match error {
+            crate::log::LogError::Regressed { .. } => Error::StaleDirectory(error.to_string()),
+            other => storage(&other),
+        })?;
+        recovered.warnings.iter().for_each(|warning| log::warn!("node {}: {warning}", self.shared.node));
+        let reader = log.reader();
+        self.shared.feed.start(recovered.hard_state.commit);
+        let start = ReplicaStart {
+            hard_state: recovered.hard_state,
+            membership: recovered.membership,
+            term_starts: recovered.term_starts,
+            last_index: recovered.last_index,
+            tail: recovered.tail,
+        };
+        let own = Member { raft_id, birth: self.directory.birth(), address: self.address };
+        let config = ReplicaConfig {
+            heartbeat_ticks: self.heartbeat_ticks,
+            election_ticks: self.election_ticks,
+            command_bytes_max: self.command_bytes_max,
+            forwarded_bytes_max: self.forwarded_bytes_max,
+            ..ReplicaConfig::new(own, self.seed)
+        };
+        let replica = Replica::new(config, start).map_err(super::fatal)?;
+        let around = Surroundings {
+            shared: self.shared.clone(),
+            links: self.links,
+            birth: self.directory.birth(),
+            members: self.members,
+            tick: self.tick,
+            leader_wait: self.leader_wait,
+            genesis: genesis.clone(),
+        };
+        let log = LogThread::start(log, self.shared.clone()).map_err(|error| storage(&error))?;
+        let limits = genesis.limits;
+        let applier =
+            ApplyLoop { shared: self.shared.clone(), predictor: self.predictor, reader: reader.clone(), limits };
+        let applier = start_applier(applier, &self.shared).map_err(|error| storage(&error))?;
+        Ok((Driver::new(around, replica, log, reader), applier))
+    }
+}
+
+fn start_applier<P: Predictor>(
+    applier: ApplyLoop<P>,
+    shared: &Arc<Shared>,
+) -> std::io::Result<JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let name = format!("boat-{}-apply", shared.node);
+    let shared = shared.clone();
+    #[expect(clippy::disallowed_methods, reason = "the applier's own thread: a slow model must not slow consensus")]
+    std::thread::Builder::new().name(name).spawn(move || {
+        let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| runtime.block_on(applier.run())));
+        if ran.is_err() {
+            shared.inbox.push(Event::ApplierFailed("the applier or its model panicked".to_owned()));
+        }
+    })
+}

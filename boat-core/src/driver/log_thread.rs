@@ -1,0 +1,74 @@
+//! The only thread that writes the log: takes whatever writes have gathered, and syncs once for all of them.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use super::shared::Shared;
+use super::{Event, wall_ms};
+use crate::log::{Log, LogError, LogWrite};
+
+/// How many writes may wait for the disk. The driver waits beyond that; uncommitted bytes bound it far earlier.
+const WRITES_MAX: usize = 4_096;
+
+/// A write on its way to the disk.
+#[derive(Debug)]
+pub(crate) struct Write {
+    pub(crate) mark: u64,
+    pub(crate) write: LogWrite,
+    pub(crate) sync: bool,
+}
+
+/// The sending side of the log thread. Dropping it ends the thread, after everything was written.
+#[derive(Debug)]
+pub(crate) struct LogThread {
+    writes: Option<SyncSender<Write>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl LogThread {
+    pub(crate) fn start(log: Log, shared: Arc<Shared>) -> std::io::Result<Self> {
+        let (writes, receiver) = sync_channel(WRITES_MAX);
+        let name = format!("boat-{}-log", shared.node);
+        #[expect(clippy::disallowed_methods, reason = "the log's own thread: the driver must not wait for the disk")]
+        let thread = std::thread::Builder::new().name(name).spawn(move || {
+            if let Err(error) = run(log, &receiver, &shared) {
+                shared.inbox.push(Event::StorageFailed(error.to_string()));
+            }
+        })?;
+        Ok(LogThread { writes: Some(writes), thread: Some(thread) })
+    }
+
+    /// Queues a write. False: the thread has ended, after it said why.
+    pub(crate) fn write(&self, write: Write) -> bool {
+        self.writes.as_ref().is_some_and(|writes| writes.send(write).is_ok())
+    }
+
+    /// Waits until everything is written, and ends the thread.
+    pub(crate) fn finish(&mut self) {
+        self.writes = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            log::error!("the log thread panicked");
+        }
+    }
+}
+
+fn run(mut log: Log, writes: &Receiver<Write>, shared: &Shared) -> Result<(), LogError> {
+    while let Ok(first) = writes.recv() {
+        let (mut mark, mut sync) = (first.mark, first.sync);
+        log.append(&first.write)?;
+        for next in writes.try_iter().take(WRITES_MAX) {
+            log.append(&next.write)?;
+            (mark, sync) = (next.mark, sync || next.sync);
+        }
+        if sync {
+            log.sync(wall_ms())?;
+        } else {
+            log.flush()?;
+        }
+        shared.inbox.push(Event::Persisted(mark));
+    }
+    log.sync(wall_ms())
+}

@@ -1,0 +1,294 @@
+//! What surrounds the replica in production: the one thread that steps it, the thread that syncs the log, and the thread
+//! that applies. Clocks and threads live here and nowhere else (design D1).
+
+mod apply_loop;
+mod feed;
+mod found;
+mod inbox;
+mod log_thread;
+mod progress;
+mod reception;
+mod shared;
+mod waiters;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+pub(crate) use self::apply_loop::ApplyLoop;
+pub(crate) use self::found::Launch;
+pub(crate) use self::inbox::Inbox;
+use self::log_thread::{LogThread, Write};
+pub(crate) use self::reception::FrontDesk;
+pub(crate) use self::shared::{Ended, Shared};
+pub(crate) use self::waiters::{Reply, Waiters};
+use crate::log::LogReader;
+use crate::replica::{Fatal, Input, Output, Replica, RequestId};
+use crate::transport::{Introduction, PeerEvent, PeerLinks, PeerMessage, Refusal};
+use crate::{Birth, Error, Genesis, MemberList, Membership, NodeId};
+
+/// How long a node that stops waits for another to take over leadership.
+const HAND_OVER_MAX: Duration = Duration::from_millis(500);
+
+/// What wakes the driver.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// From the transport.
+    Peer(PeerEvent),
+    /// A request of this node.
+    Propose {
+        /// What recognizes it.
+        id: RequestId,
+        /// The encoded request.
+        encoded: bytes::Bytes,
+        /// How long its client waits.
+        within: Duration,
+    },
+    /// Writes up to this mark are durable.
+    Persisted(u64),
+    /// Requests of this node were applied.
+    Answered(Vec<RequestId>),
+    /// May this node be wiped?
+    MayLeave {
+        /// How long to ask.
+        within: Duration,
+        /// Where the verdict goes.
+        verdict: tokio::sync::oneshot::Sender<Option<bool>>,
+    },
+    /// The log cannot be written any more.
+    StorageFailed(String),
+    /// The applier cannot go on.
+    ApplierFailed(String),
+    /// The node is to stop; `true` to hand over first.
+    Stop {
+        /// Whether to hand leadership over and wait for that.
+        gracefully: bool,
+    },
+}
+
+/// What the driver is told about its surroundings.
+pub(crate) struct Surroundings {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) links: Arc<dyn PeerLinks>,
+    pub(crate) genesis: Genesis,
+    pub(crate) birth: Birth,
+    pub(crate) members: MemberList,
+    pub(crate) tick: Duration,
+    pub(crate) leader_wait: Duration,
+}
+
+/// The driver: owns the replica, waits for one thing, takes what else is there, steps, and carries out.
+pub(crate) struct Driver {
+    around: Surroundings,
+    replica: Replica,
+    log: LogThread,
+    reader: LogReader,
+    leave_verdict: Option<tokio::sync::oneshot::Sender<Option<bool>>>,
+    stop: Option<Instant>,
+}
+
+impl Driver {
+    pub(crate) fn new(around: Surroundings, replica: Replica, log: LogThread, reader: LogReader) -> Self {
+        Driver { around, replica, log, reader, leave_verdict: None, stop: None }
+    }
+
+    /// Runs until the node stops. Everybody who waits has been answered when it returns.
+    pub(crate) fn run(mut self) -> Result<(), Error> {
+        self.set_peers(&self.replica.membership().clone());
+        let ended = self.drive();
+        self.around.shared.stopping.store(true, Ordering::Release);
+        for event in self.around.shared.inbox.close() {
+            if let Event::Propose { id, .. } = event {
+                self.around.shared.waiters.fail(&id, crate::replica::Failure::NoLeader);
+            }
+        }
+        let mut outputs = Vec::new();
+        self.replica.abandon(&mut outputs);
+        for output in outputs {
+            if let Output::Failed { id, failure } = output {
+                self.around.shared.waiters.fail(&id, failure);
+            }
+        }
+        self.around.shared.waiters.close();
+        self.around.shared.feed.stop();
+        self.log.finish();
+        ended
+    }
+
+    fn drive(&mut self) -> Result<(), Error> {
+        let mut next_tick = now() + self.around.tick;
+        let mut events = VecDeque::new();
+        let mut outputs = Vec::new();
+        loop {
+            let shared = self.around.shared.clone();
+            shared.inbox.take(next_tick, &mut events);
+            for event in events.drain(..) {
+                self.on_event(event, &mut outputs)?;
+            }
+            let time = now();
+            if time >= next_tick {
+                self.step(Input::Tick, &mut outputs)?;
+                // Ticks that were missed are not made up for: they would look like an election timeout.
+                next_tick = (next_tick + self.around.tick).max(time);
+            }
+            self.replica.flush(&mut outputs).map_err(fatal)?;
+            self.carry_out(&mut outputs)?;
+            self.publish();
+            let quiet = !self.replica.is_leader() && self.replica.waiting() == 0;
+            if self.stop.is_some_and(|deadline| time >= deadline || quiet) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn step(&mut self, input: Input, outputs: &mut Vec<Output>) -> Result<(), Error> {
+        self.replica.step(wall_ms(), input, outputs).map_err(fatal)
+    }
+
+    fn on_event(&mut self, event: Event, outputs: &mut Vec<Output>) -> Result<(), Error> {
+        match event {
+            Event::Peer(event) => self.on_peer_event(event, outputs),
+            Event::Propose { id, encoded, within } => {
+                let (within_ticks, leader_within_ticks) =
+                    (self.ticks(within), self.ticks(self.around.leader_wait.min(within)));
+                self.step(Input::Propose { id, encoded, within_ticks, leader_within_ticks }, outputs)
+            }
+            Event::Persisted(mark) => self.step(Input::Persisted(mark), outputs),
+            Event::Answered(ids) => self.step(Input::Answered(ids), outputs),
+            Event::MayLeave { within, verdict } => {
+                self.leave_verdict = Some(verdict);
+                self.step(Input::MayLeave { within_ticks: self.ticks(within) }, outputs)
+            }
+            Event::StorageFailed(why) => Err(Error::Storage(why)),
+            Event::ApplierFailed(why) => Err(Error::Internal(why)),
+            Event::Stop { gracefully } => {
+                let wait = if gracefully { HAND_OVER_MAX } else { Duration::ZERO };
+                self.stop.get_or_insert(now() + wait);
+                self.step(Input::HandOver, outputs)
+            }
+        }
+    }
+
+    fn on_peer_event(&mut self, event: PeerEvent, outputs: &mut Vec<Output>) -> Result<(), Error> {
+        match event {
+            PeerEvent::Connected(hello) => self.step(Input::Connected(hello.node), outputs),
+            PeerEvent::Disconnected { node, refused } => {
+                self.step(Input::Disconnected { node, refused }, outputs)
+            }
+            PeerEvent::Refused { node, reason: Refusal::StaleDirectory } => Err(Error::StaleDirectory(format!(
+                "node {node} has seen a later start of this directory: it is a copy, or it was restored from a \
+                 backup. Move it aside and start this node with an empty one: it will join anew"
+            ))),
+            PeerEvent::Refused { node, reason } => {
+                log::warn!("node {node} refuses this node: {reason}");
+                Ok(())
+            }
+            PeerEvent::Message { from, message: PeerMessage::Introduction(introduction), .. } => {
+                self.answer_introduction(from, &introduction);
+                Ok(())
+            }
+            PeerEvent::Message { from, from_raft_id, message } => {
+                self.step(Input::Peer { from, from_raft_id, message }, outputs)
+            }
+        }
+    }
+
+    /// Whoever looks for the cluster is told of its genesis.
+    fn answer_introduction(&self, to: NodeId, introduction: &Introduction) {
+        if introduction.asks {
+            let answer = Introduction {
+                birth: self.around.birth,
+                members: self.around.members.clone(),
+                genesis: Some(self.around.genesis.clone()),
+                asks: false,
+            };
+            self.around.links.send(to, vec![PeerMessage::Introduction(Box::new(answer))]);
+        }
+    }
+
+    fn carry_out(&mut self, outputs: &mut Vec<Output>) -> Result<(), Error> {
+        let mut sends: BTreeMap<NodeId, Vec<PeerMessage>> = BTreeMap::new();
+        let mut committed = Vec::new();
+        let mut fetches = Vec::new();
+        for output in outputs.drain(..) {
+            match output {
+                Output::Send { to, message } => sends.entry(to).or_default().push(message),
+                Output::Append { mark, write, sync } => {
+                    // When the log's thread is gone, why is in the inbox.
+                    self.log.write(Write { mark, write, sync });
+                }
+                Output::Committed(entries) => committed.extend(entries),
+                Output::Fetch { low, high, bytes_max } => fetches.push((low, high, bytes_max)),
+                Output::Failed { id, failure } => self.around.shared.waiters.fail(&id, failure),
+                Output::Membership(membership) => self.set_peers(&membership),
+                Output::MayLeave(verdict) => {
+                    if let Some(waiting) = self.leave_verdict.take() {
+                        // Who asked may have gone away.
+                        let _ = waiting.send(verdict);
+                    }
+                }
+            }
+        }
+        for (to, messages) in sends {
+            self.around.links.send(to, messages);
+        }
+        if !committed.is_empty() {
+            self.around.shared.feed.push(committed);
+        }
+        fetches.into_iter().try_for_each(|(low, high, bytes_max)| self.fetch(low, high, bytes_max))
+    }
+
+    /// Reads old entries for a follower that lags behind. The page cache normally has them.
+    fn fetch(&mut self, low: u64, high: u64, bytes_max: u64) -> Result<(), Error> {
+        let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
+        let read = self.reader.entries(low, high, bytes_max);
+        let entries = read.map_err(|error| Error::Storage(error.to_string()))?;
+        let mut outputs = Vec::new();
+        self.step(Input::Fetched { low, entries }, &mut outputs)?;
+        self.replica.flush(&mut outputs).map_err(fatal)?;
+        self.carry_out(&mut outputs)
+    }
+
+    fn set_peers(&self, membership: &Membership) {
+        let mut peers: BTreeMap<NodeId, String> =
+            self.around.members.iter().map(|(node, address)| (node, address.to_owned())).collect();
+        for member in membership.members.values() {
+            peers.insert(member.raft_id.node(), member.address.clone());
+        }
+        peers.remove(&self.around.shared.node);
+        self.around.links.set_peers(peers.into_iter().collect());
+    }
+
+    fn publish(&mut self) {
+        let replica = &self.replica;
+        let shared = &self.around.shared;
+        shared.inbox.requests_wait(replica.has_entry_in_flight());
+        shared.publish_consensus(replica, &self.around.genesis);
+    }
+
+    fn ticks(&self, time: Duration) -> u64 {
+        let ticks = time.as_nanos().div_ceil(self.around.tick.as_nanos().max(1));
+        u64::try_from(ticks).unwrap_or(u64::MAX)
+    }
+}
+
+fn fatal(fatal: Fatal) -> Error {
+    match fatal {
+        Fatal::WentBack { .. } | Fatal::CommittedConflict { .. } => Error::StaleDirectory(fatal.to_string()),
+        Fatal::Consensus(_) => Error::Internal(fatal.to_string()),
+    }
+}
+
+fn now() -> Instant {
+    #[expect(clippy::disallowed_methods, reason = "the driver is where time comes in")]
+    Instant::now()
+}
+
+/// The wall clock, in milliseconds since the Unix epoch.
+fn wall_ms() -> u64 {
+    #[expect(clippy::disallowed_methods, reason = "the driver is where time comes in")]
+    let now = SystemTime::now();
+    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

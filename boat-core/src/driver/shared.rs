@@ -1,0 +1,214 @@
+//! What the driver, the applier and the handles know of each other.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use super::feed::Feed;
+use super::inbox::Inbox;
+use super::waiters::Waiters;
+use crate::digest::Digest;
+use crate::replica::Replica;
+use crate::{BackendStatus, Error, Genesis, Membership, NodeId, Phase, ReplayProgress};
+
+/// Consensus as the driver last saw it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct ConsensusView {
+    pub(crate) leader: Option<NodeId>,
+    pub(crate) is_leader: bool,
+    pub(crate) is_member: bool,
+    pub(crate) term: u64,
+    pub(crate) commit: u64,
+    pub(crate) membership: Membership,
+    pub(crate) connected: Vec<NodeId>,
+    pub(crate) waiting_for: Vec<NodeId>,
+    pub(crate) cluster: Option<crate::ClusterId>,
+    /// An index at which a leader was heard to have committed in its own term: once applied, nothing older is missing.
+    pub(crate) caught_up_index: Option<u64>,
+}
+
+/// What was applied, as the applier last saw it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct AppliedView {
+    pub(crate) index: u64,
+    pub(crate) position: u64,
+    pub(crate) digest: Digest,
+    pub(crate) sessions: usize,
+    pub(crate) key_table_full: bool,
+}
+
+/// How a node ended: `None` after a shutdown.
+pub(crate) type Ended = Option<Arc<Error>>;
+
+/// Shared by all parts of a node.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) node: NodeId,
+    pub(crate) inbox: Inbox,
+    pub(crate) waiters: Waiters,
+    pub(crate) feed: Feed,
+    consensus: Mutex<ConsensusView>,
+    applied: Mutex<AppliedView>,
+    backend: Mutex<BackendStatus>,
+    replay: Mutex<Option<ReplayProgress>>,
+    pub(crate) stopping: AtomicBool,
+    /// Whether the applier has its predictor and is past the index to catch up to.
+    pub(crate) replayed: AtomicBool,
+    pub(crate) forwarded_total: AtomicU64,
+    /// Changes whenever the phase may have.
+    changes: watch::Sender<u64>,
+    ended: watch::Sender<Option<Ended>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Views are replaced whole, so they are sound whatever their holder panicked of.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    pub(crate) fn new(node: NodeId, waiters: Waiters) -> Self {
+        Shared {
+            node,
+            inbox: Inbox::default(),
+            waiters,
+            feed: Feed::default(),
+            consensus: Mutex::default(),
+            applied: Mutex::default(),
+            backend: Mutex::new(BackendStatus { healthy: false, error: None, rebuilds: 0 }),
+            replay: Mutex::default(),
+            stopping: AtomicBool::new(false),
+            replayed: AtomicBool::new(false),
+            forwarded_total: AtomicU64::new(0),
+            changes: watch::Sender::new(0),
+            ended: watch::Sender::new(None),
+        }
+    }
+
+    pub(crate) fn consensus(&self) -> ConsensusView {
+        lock(&self.consensus).clone()
+    }
+
+    /// Replaces the view when it differs, and wakes those who wait for a change.
+    pub(crate) fn set_consensus(&self, update: impl FnOnce(&mut ConsensusView)) {
+        let mut view = lock(&self.consensus);
+        let before = view.clone();
+        update(&mut view);
+        if *view != before {
+            drop(view);
+            self.changed();
+        }
+    }
+
+    /// Publishes what the driver sees now; cheap when nothing changed.
+    pub(crate) fn publish_consensus(&self, replica: &Replica, genesis: &Genesis) {
+        let mut view = lock(&self.consensus);
+        view.commit = replica.commit();
+        let leader = replica.leader();
+        let same = view.leader == leader
+            && view.term == replica.term()
+            && view.membership.index == replica.membership().index
+            && view.cluster.is_some()
+            && view.connected.iter().eq(replica.connected())
+            && view.caught_up_index.is_some();
+        if same {
+            return;
+        }
+        if view.leader != leader {
+            log::info!("node {}: leader {leader:?} in term {}", self.node, replica.term());
+        }
+        view.leader = leader;
+        view.is_leader = replica.is_leader();
+        view.is_member = replica.is_member();
+        view.term = replica.term();
+        view.connected = replica.connected().iter().copied().collect();
+        view.cluster = Some(genesis.cluster);
+        if view.membership.index != replica.membership().index || view.membership.members.is_empty() {
+            view.membership = replica.membership().clone();
+        }
+        let first = view.caught_up_index.is_none();
+        if first {
+            view.caught_up_index = replica.caught_up_index();
+        }
+        let found = first && view.caught_up_index.is_some();
+        drop(view);
+        if found {
+            // The applier may be waiting for entries with nothing left to apply: let it look again.
+            self.feed.look_again();
+        }
+        self.changed();
+    }
+
+    pub(crate) fn caught_up_index(&self) -> Option<u64> {
+        lock(&self.consensus).caught_up_index
+    }
+
+    pub(crate) fn applied(&self) -> AppliedView {
+        *lock(&self.applied)
+    }
+
+    pub(crate) fn set_applied(&self, view: AppliedView) {
+        *lock(&self.applied) = view;
+    }
+
+    pub(crate) fn backend(&self) -> BackendStatus {
+        lock(&self.backend).clone()
+    }
+
+    pub(crate) fn set_backend(&self, update: impl FnOnce(&mut BackendStatus)) {
+        update(&mut lock(&self.backend));
+        self.changed();
+    }
+
+    pub(crate) fn replay(&self) -> Option<ReplayProgress> {
+        *lock(&self.replay)
+    }
+
+    pub(crate) fn set_replay(&self, progress: Option<ReplayProgress>) {
+        *lock(&self.replay) = progress;
+        self.changed();
+    }
+
+    pub(crate) fn changed(&self) {
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// What the node is doing.
+    pub(crate) fn phase(&self) -> Phase {
+        let view = self.consensus();
+        if self.stopping.load(Ordering::Acquire) {
+            Phase::Stopping
+        } else if view.cluster.is_none() {
+            Phase::Founding { waiting_for: view.waiting_for }
+        } else if view.leader.is_none() {
+            if self.applied().index < view.commit { Phase::Replaying } else { Phase::Electing }
+        } else if !view.is_member {
+            Phase::Joining
+        } else if !self.replayed.load(Ordering::Acquire) {
+            Phase::Replaying
+        } else {
+            Phase::Ready
+        }
+    }
+
+    /// The node has ended; only the first reason counts.
+    pub(crate) fn end(&self, ended: Ended) {
+        self.stopping.store(true, Ordering::Release);
+        self.ended.send_if_modified(|known| {
+            let first = known.is_none();
+            if first {
+                *known = Some(ended);
+            }
+            first
+        });
+        self.changed();
+    }
+
+    pub(crate) fn ended(&self) -> watch::Receiver<Option<Ended>> {
+        self.ended.subscribe()
+    }
+}

@@ -1,0 +1,139 @@
+//! Who waits for which outcome on this node.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+use crate::PredictError;
+use crate::apply::Applied;
+use crate::replica::{Failure, RequestId};
+
+/// What somebody who waits gets.
+#[derive(Debug, Clone)]
+pub(crate) enum Reply {
+    /// The request was applied, or refused where it would have been.
+    Applied(Applied),
+    /// It was not, as far as this node knows.
+    Failed(Failure),
+    /// The node stopped; `true` when the request may yet be applied.
+    Stopped(bool),
+}
+
+#[derive(Debug)]
+struct Waiter {
+    replies: Vec<oneshot::Sender<Reply>>,
+    bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    waiting: BTreeMap<RequestId, Waiter>,
+    bytes: usize,
+    closed: bool,
+}
+
+/// The requests of this node from acceptance to answer, bounded in number and bytes.
+#[derive(Debug)]
+pub(crate) struct Waiters {
+    table: Mutex<Table>,
+    requests_max: usize,
+    bytes_max: usize,
+}
+
+impl Waiters {
+    pub(crate) fn new(requests_max: usize, bytes_max: usize) -> Self {
+        Waiters { table: Mutex::default(), requests_max, bytes_max }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for the outcome of `id`, a request of so many bytes.
+    ///
+    /// # Errors
+    /// [`PredictError::Overloaded`] when too much waits already, [`PredictError::Stopped`] at the end.
+    pub(crate) fn wait(&self, id: &RequestId, bytes: usize) -> Result<oneshot::Receiver<Reply>, PredictError> {
+        let mut table = self.lock();
+        let overloaded = |waiting, waiting_max, what| PredictError::Overloaded { waiting, waiting_max, what };
+        if table.closed {
+            return Err(PredictError::Stopped);
+        }
+        if table.waiting.len() >= self.requests_max {
+            return Err(overloaded(table.waiting.len(), self.requests_max, "requests"));
+        }
+        if table.bytes + bytes > self.bytes_max {
+            return Err(overloaded(table.bytes, self.bytes_max, "bytes of requests"));
+        }
+        let (reply, receiver) = oneshot::channel();
+        table.bytes += bytes;
+        match table.waiting.get_mut(id) {
+            Some(waiter) => {
+                waiter.bytes += bytes;
+                waiter.replies.push(reply);
+            }
+            None => {
+                table.waiting.insert(id.clone(), Waiter { replies: vec![reply], bytes });
+            }
+        }
+        Ok(receiver)
+    }
+
+    /// Answers whoever waits for one of these, and says which of them somebody waited for. The lock is taken once.
+    pub(crate) fn answer(&self, answers: Vec<(RequestId, Applied)>) -> Vec<RequestId> {
+        let mut table = self.lock();
+        let mut answered = Vec::new();
+        for (id, applied) in answers {
+            if let Some(waiter) = table.take(&id) {
+                waiter.reply(&Reply::Applied(applied));
+                answered.push(id);
+            }
+        }
+        answered
+    }
+
+    /// Whether nobody waits at all: true throughout a replay.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().waiting.is_empty()
+    }
+
+    /// Tells whoever waits for `id` that there will be no outcome.
+    pub(crate) fn fail(&self, id: &RequestId, failure: Failure) {
+        if let Some(waiter) = self.lock().take(id) {
+            waiter.reply(&Reply::Failed(failure));
+        }
+    }
+
+    /// Takes no more, and tells everybody that the node stops.
+    pub(crate) fn close(&self) {
+        let mut table = self.lock();
+        table.closed = true;
+        table.bytes = 0;
+        for waiter in std::mem::take(&mut table.waiting).into_values() {
+            waiter.reply(&Reply::Stopped(true));
+        }
+    }
+
+    /// How many requests wait.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().waiting.len()
+    }
+}
+
+impl Table {
+    fn take(&mut self, id: &RequestId) -> Option<Waiter> {
+        let waiter = self.waiting.remove(id)?;
+        self.bytes -= waiter.bytes;
+        Some(waiter)
+    }
+}
+
+impl Waiter {
+    fn reply(self, reply: &Reply) {
+        for waiting in self.replies {
+            // Who went away needs no answer.
+            let _ = waiting.send(reply.clone());
+        }
+    }
+}
