@@ -71,6 +71,16 @@ impl<'a> Reader<'a> {
     pub(crate) fn finish(self) -> Result<(), Malformed> {
         if self.rest.is_empty() { Ok(()) } else { Err(Malformed(self.what)) }
     }
+
+    /// How many bytes are left.
+    pub(crate) fn rest_bytes(&self) -> usize {
+        self.rest.len()
+    }
+
+    /// Where the reader stands in `whole`, which it was made from.
+    pub(crate) fn offset_in(&self, whole: &[u8]) -> usize {
+        whole.len() - self.rest.len()
+    }
 }
 
 /// Appends what [`Reader::text`] reads. Text past 64 KiB is cut: callers check lengths at the door.

@@ -1,0 +1,322 @@
+//! Opening a log: what is kept, what is cut, and what is refused.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::blocks::{BLOCK_BYTES, Blocks, Step};
+use super::catalog::{Catalog, Span};
+use super::files::{File, Files, TEMPORARY_SUFFIX};
+use super::format::batch::{BatchHeader, BatchKind, HEADER_BYTES};
+use super::format::sections::Sections;
+use super::format::segment::{self, SegmentHeader};
+use super::reader::{Shared, View};
+use super::segment::{ActiveSegment, PreparedSegment};
+use super::state::LogState;
+use super::tail::{self, Tail};
+use super::watermark::{Watermark, WatermarkFile};
+use super::{HardState, Log, LogConfig, LogEntry, LogError};
+use crate::Membership;
+use crate::codec::{Malformed, Reader};
+
+/// What a log holds when it is opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recovered {
+    /// Term, vote and commit; all 0 in a new log. The commit is at most `last_index`.
+    pub hard_state: HardState,
+    /// The membership as of the commit: the genesis, if no change was committed.
+    pub membership: Membership,
+    /// The latest membership, where it stands above the commit.
+    pub membership_latest: Option<Membership>,
+    /// The first index; 1 in an empty log.
+    pub first_index: u64,
+    /// The last index; 0 in an empty log.
+    pub last_index: u64,
+    /// The last entry's term; 0 in an empty log.
+    pub last_term: u64,
+    /// The first index of each term that has entries, by rising index and term.
+    pub term_starts: Vec<(u64, u64)>,
+    /// The entries above the commit.
+    pub tail: Vec<LogEntry>,
+    /// What a person should read: for instance that a torn tail was cut.
+    pub warnings: Vec<String>,
+}
+
+/// The last segment after a walk over all of its batches.
+struct Walked {
+    state: LogState,
+    catalog: Catalog,
+    segment: ActiveSegment,
+    /// Whether the last batch is a footer.
+    sealed: bool,
+    /// What stands at the end instead of a batch; `None` for nothing.
+    stop: Option<&'static str>,
+}
+
+pub(super) fn open(
+    files: Arc<dyn Files>,
+    directory: &Path,
+    config: LogConfig,
+    genesis: Membership,
+) -> Result<(Log, Recovered), LogError> {
+    files.create_directory(directory).map_err(LogError::io("make", directory))?;
+    let segments = list(&*files, directory)?;
+    let watermark = WatermarkFile::open(&*files, directory)?;
+    let mut warnings = Vec::new();
+    let log = match (segments.last(), watermark) {
+        (None, None) => create(files, directory, config, None)?,
+        (None, Some(watermark)) => create(files, directory, config, Some(watermark))?,
+        (Some(_), None) => {
+            let path = directory.join(super::watermark::FILE_NAME);
+            return Err(LogError::corrupt(&path, 0, "there are segments, but no watermark"));
+        }
+        (Some(last), Some(watermark)) => {
+            let walked = walk(&*files, directory, *last, &config)?;
+            check_segments(&walked.catalog, &segments, directory)?;
+            reopen(files, directory, config, walked, watermark, &mut warnings)?
+        }
+    };
+    let recovered = recovered(&log, genesis, warnings)?;
+    Ok((log, recovered))
+}
+
+/// The segments that are there, after removing what was never finished.
+fn list(files: &dyn Files, directory: &Path) -> Result<BTreeSet<u64>, LogError> {
+    let names = files.list(directory).map_err(LogError::io("list", directory))?;
+    let ours = |name: &str| segment::id(name).is_some() || name == super::watermark::FILE_NAME;
+    for name in &names {
+        if name.strip_suffix(TEMPORARY_SUFFIX).is_some_and(ours) {
+            let path = directory.join(name);
+            files.remove(&path).map_err(LogError::io("remove", &path))?;
+        }
+    }
+    Ok(names.iter().filter_map(|name| segment::id(name)).collect())
+}
+
+/// Makes the first segment. A watermark that is there already must say that nothing was ever synced.
+fn create(
+    files: Arc<dyn Files>,
+    directory: &Path,
+    config: LogConfig,
+    watermark: Option<WatermarkFile>,
+) -> Result<Log, LogError> {
+    let watermark = match watermark {
+        Some(watermark) if watermark.get() != Watermark::default() => {
+            return Err(LogError::Regressed {
+                directory: directory.to_owned(),
+                watermark: watermark.get(),
+                found: Watermark::default(),
+            });
+        }
+        Some(watermark) => watermark,
+        None => WatermarkFile::create(&*files, directory)?,
+    };
+    let header = SegmentHeader { segment: 1, previous: 0, next_index: 1, sections: Sections::default() };
+    let segment =
+        PreparedSegment::create(&*files, directory, &header, &config)?.publish(&*files, directory)?;
+    let catalog = Catalog::new(Vec::new(), config.index_stride_bytes);
+    let state = LogState::from_sections(&header.sections, 1, 1);
+    Ok(assemble(files, directory, config, (state, catalog, segment), watermark))
+}
+
+fn assemble(
+    files: Arc<dyn Files>,
+    directory: &Path,
+    config: LogConfig,
+    (state, catalog, segment): (LogState, Catalog, ActiveSegment),
+    watermark: WatermarkFile,
+) -> Log {
+    let view = View { catalog, segment: segment.id, file: Arc::clone(&segment.file) };
+    Log {
+        shared: Arc::new(Shared::new(files, directory.to_owned(), view)),
+        config,
+        segment,
+        state,
+        watermark,
+        buffer: Vec::new(),
+        waiting: Vec::new(),
+        lower: None,
+        poisoned: None,
+    }
+}
+
+/// Every segment that holds live entries must be there.
+fn check_segments(catalog: &Catalog, segments: &BTreeSet<u64>, directory: &Path) -> Result<(), LogError> {
+    match catalog.spans().iter().find(|span| !segments.contains(&span.segment)) {
+        None => Ok(()),
+        Some(span) => {
+            Err(LogError::corrupt(&segment::path(directory, span.segment), 0, "the segment is missing"))
+        }
+    }
+}
+
+/// Reads the last segment, which says of the others what is needed of them.
+fn walk(files: &dyn Files, directory: &Path, id: u64, config: &LogConfig) -> Result<Walked, LogError> {
+    let path = segment::path(directory, id);
+    let file: Arc<dyn File> = files.open(&path).map_err(LogError::io("open", &path))?.into();
+    let (header, header_bytes, checksum) = SegmentHeader::read(&*file, &path, id)?;
+    let file_bytes = file.len().map_err(LogError::io("read", &path))?;
+    let catalog = Catalog::new(header.sections.spans.clone(), config.index_stride_bytes);
+    let state = LogState::from_sections(&header.sections, catalog.first_index(), header.next_index);
+    let segment = ActiveSegment {
+        id,
+        path: path.clone(),
+        file: Arc::clone(&file),
+        header_bytes,
+        synced: header_bytes,
+        written: header_bytes,
+        offset: header_bytes,
+        allocated: file_bytes,
+        previous: checksum,
+    };
+    let mut walked = Walked { state, catalog, segment, sealed: false, stop: None };
+    let mut blocks = Blocks::new(file, path, id, (header_bytes, file_bytes), BLOCK_BYTES);
+    blocks.previous = Some(checksum);
+    loop {
+        match blocks.next()? {
+            Step::Batch(batch, at) => walked.take(&batch, at, &blocks)?,
+            Step::End | Step::Fill(_) => break,
+            Step::NoBatch(why) => {
+                walked.stop = why;
+                break;
+            }
+        }
+        if walked.sealed {
+            break;
+        }
+    }
+    Ok(walked)
+}
+
+impl Walked {
+    /// Takes the next batch into what is known.
+    fn take(&mut self, batch: &BatchHeader, at: usize, blocks: &Blocks) -> Result<(), LogError> {
+        let begins = self.segment.offset;
+        if batch.kind == BatchKind::Footer {
+            self.sealed = true;
+        } else if let Err(Malformed(why)) = self.take_write(batch, at, blocks) {
+            // Its checksum is right, so this was written: no torn write, but a bug or a forgery.
+            return Err(LogError::corrupt(&blocks.path, begins, why));
+        }
+        let ends = begins + batch.total_bytes();
+        if batch.entries > 0 {
+            self.catalog.push(Span {
+                segment: self.segment.id,
+                first_index: batch.first_index,
+                end_index: batch.end_index(),
+                offset: begins,
+                end_offset: ends,
+            });
+        }
+        self.segment.offset = ends;
+        self.segment.written = ends;
+        self.segment.previous = batch.checksum;
+        Ok(())
+    }
+
+    fn take_write(&mut self, batch: &BatchHeader, at: usize, blocks: &Blocks) -> Result<(), Malformed> {
+        let body = blocks.block().get(at + HEADER_BYTES..at + batch.total_bytes() as usize);
+        let mut reader = Reader::new(body.ok_or(Malformed("batch"))?, "batch body");
+        let (hard_state, membership) = batch.state(&mut reader)?;
+        let state = &mut self.state;
+        if batch.entries > 0 {
+            let first = batch.first_index;
+            if first > state.last_index + 1 || first <= state.hard_state.commit || first < state.first_index {
+                return Err(Malformed("batch: its entries do not follow those before it"));
+            }
+            let mut term_before = state.term(first - 1);
+            let mut falls = false;
+            batch.terms(reader, |index, term| {
+                falls |= term < term_before;
+                term_before = term;
+                state.push_entry(index, term);
+            })?;
+            if falls {
+                return Err(Malformed("batch: its terms fall"));
+            }
+        }
+        state.set(hard_state, membership);
+        if state.hard_state.commit > state.last_index {
+            return Err(Malformed("batch: its commit lies beyond its entries"));
+        }
+        Ok(())
+    }
+}
+
+/// Judges the end of the last segment, cuts what nothing vouches for, and makes all that is left durable.
+fn reopen(
+    files: Arc<dyn Files>,
+    directory: &Path,
+    config: LogConfig,
+    walked: Walked,
+    watermark: WatermarkFile,
+    warnings: &mut Vec<String>,
+) -> Result<Log, LogError> {
+    let Walked { state, catalog, segment, sealed, stop } = walked;
+    let synced = watermark.get();
+    let mut log = assemble(files, directory, config, (state, catalog, segment), watermark);
+    let segment = &mut log.segment;
+    if sealed {
+        segment.trim(segment.written)?;
+    }
+    let tail =
+        tail::examine(&*segment.file, &segment.path, segment.id, (segment.written, segment.allocated))?;
+    judge(&log, &tail, stop, synced)?;
+    let segment = &mut log.segment;
+    if let Some(dirty_end) = tail.dirty_end {
+        let cut = dirty_end - segment.written;
+        let why = stop.unwrap_or("zeros stand where it should begin");
+        let (path, at) = (segment.path.display(), segment.written);
+        warnings.push(format!("{path}: cut {cut} bytes at byte {at} that were never synced: {why}"));
+        segment.file.allocate(segment.written, cut).map_err(LogError::io("clear", &segment.path))?;
+    }
+    let vouched = if synced.segment == segment.id { synced.segment_bytes } else { segment.header_bytes };
+    tail::rewrite(&*segment.file, &segment.path, (vouched, segment.written))?;
+    segment.file.sync_data().map_err(LogError::io("sync", &segment.path))?;
+    segment.synced = segment.written;
+    log.shared.files.sync_directory(directory).map_err(LogError::io("sync", directory))?;
+    if sealed {
+        let header = log.next_header(log.segment.previous);
+        let next = PreparedSegment::create(&*log.shared.files, directory, &header, &log.config)?;
+        log.go_on_in(next)?;
+    }
+    let now = log.reached();
+    log.watermark.raise(now, 0, 0)?;
+    Ok(log)
+}
+
+/// Whether the log may end where it does.
+fn judge(log: &Log, tail: &Tail, stop: Option<&'static str>, synced: Watermark) -> Result<(), LogError> {
+    let (found, segment) = (log.reached(), &log.segment);
+    let corrupt = |why| Err(LogError::corrupt(&segment.path, segment.written, why));
+    let behind = found.is_behind(&synced);
+    if tail.is_vouched_for || (behind && tail.dirty_end.is_some()) {
+        return corrupt(stop.unwrap_or("zeros stand where a synced batch was"));
+    }
+    if behind {
+        let directory = log.shared.directory.clone();
+        return Err(LogError::Regressed { directory, watermark: synced, found });
+    }
+    Ok(())
+}
+
+fn recovered(log: &Log, genesis: Membership, warnings: Vec<String>) -> Result<Recovered, LogError> {
+    let LogState { hard_state, memberships, term_starts, first_index, last_index } = log.state.clone();
+    let last_term = log.state.last_term();
+    let membership = log.state.membership().cloned().unwrap_or(genesis);
+    let membership_latest =
+        memberships.into_iter().next_back().filter(|latest| latest.index > hard_state.commit);
+    let from = (hard_state.commit + 1).max(first_index);
+    let tail = log.reader().entries(from, last_index + 1, u64::MAX)?;
+    Ok(Recovered {
+        hard_state,
+        membership,
+        membership_latest,
+        first_index,
+        last_index,
+        last_term,
+        term_starts,
+        tail,
+        warnings,
+    })
+}

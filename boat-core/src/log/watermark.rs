@@ -1,0 +1,207 @@
+//! What the log had synced, kept apart from it: a log that lost what it acknowledged is recognized.
+//!
+//! The file `watermark` has two slots of 4 KiB. Writes that are not synced always go to the same slot; once it was
+//! synced, the next ones go to the other. So one slot at least is whole at any time.
+//!
+//! ```text
+//! slot   0  magic "BOATMARK"
+//!        8  version u32 = 1
+//!       12  checksum u32        crc32c of the rest of the slot
+//!       16  sequence u64        the higher one counts
+//!       24  term u64 | vote u64 | last_index u64 | last_term u64 | segment u64 | synced_bytes u64
+//!       72  zeros
+//! ```
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::LogError;
+use super::files::{File, Files, write_file_atomically};
+use super::format::{VERSION, patch};
+use crate::codec::{Malformed, Reader};
+
+/// The name of the file in the log's directory.
+pub(super) const FILE_NAME: &str = "watermark";
+const MAGIC: [u8; 8] = *b"BOATMARK";
+const SLOT_BYTES: usize = 4096;
+const CHECKED_FROM: usize = 16;
+
+/// How far a log has come: its hard state's term and vote, its last entry, and where its bytes end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Watermark {
+    /// The hard state's term.
+    pub term: u64,
+    /// The hard state's vote.
+    pub vote: u64,
+    /// The last entry's index.
+    pub last_index: u64,
+    /// The last entry's term.
+    pub last_term: u64,
+    /// The id of the last segment; 0 when there is none yet.
+    pub segment: u64,
+    /// Up to where the last segment reaches, in bytes.
+    pub segment_bytes: u64,
+}
+
+impl Watermark {
+    /// Whether a log that is `self` lacks something that a log that was `synced` had.
+    ///
+    /// The last index counts without its term: an overwritten suffix may have had a higher one.
+    pub(super) fn is_behind(&self, synced: &Watermark) -> bool {
+        let other_vote = self.term == synced.term && synced.vote != 0 && self.vote != synced.vote;
+        self.term < synced.term
+            || other_vote
+            || self.last_index < synced.last_index
+            || (self.segment, self.segment_bytes) < (synced.segment, synced.segment_bytes)
+    }
+
+    fn encode(&self, sequence: u64) -> Vec<u8> {
+        let mut out = Vec::with_capacity(SLOT_BYTES);
+        out.extend_from_slice(&MAGIC);
+        out.extend_from_slice(&VERSION.to_le_bytes());
+        out.extend_from_slice(&[0; 4]);
+        let last = [self.last_index, self.last_term];
+        let numbers = [sequence, self.term, self.vote].into_iter().chain(last);
+        out.extend(numbers.chain([self.segment, self.segment_bytes]).flat_map(u64::to_le_bytes));
+        out.resize(SLOT_BYTES, 0);
+        let checksum = crc32c::crc32c(out.get(CHECKED_FROM..).unwrap_or_default());
+        patch(&mut out, 12, &checksum.to_le_bytes());
+        out
+    }
+
+    /// The slot's sequence and watermark; `None` if it is damaged or was never written.
+    fn decode(slot: &[u8]) -> Result<Option<(u64, Watermark)>, Malformed> {
+        let mut reader = Reader::new(slot, "watermark");
+        let (magic, version, checksum) = (reader.array()?, reader.u32()?, reader.u32()?);
+        let whole =
+            slot.len() == SLOT_BYTES && slot.get(CHECKED_FROM..).map(crc32c::crc32c) == Some(checksum);
+        if magic != MAGIC || version != VERSION || !whole {
+            return Ok(None);
+        }
+        let sequence = reader.u64()?;
+        let (term, vote, last_index, last_term) =
+            (reader.u64()?, reader.u64()?, reader.u64()?, reader.u64()?);
+        let (segment, segment_bytes) = (reader.u64()?, reader.u64()?);
+        Ok(Some((sequence, Watermark { term, vote, last_index, last_term, segment, segment_bytes })))
+    }
+}
+
+impl fmt::Display for Watermark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Watermark { term, vote, last_index, last_term, segment, segment_bytes } = self;
+        write!(f, "term {term} with vote {vote}, entry {last_index} of term {last_term}, ")?;
+        write!(f, "segment {segment:016x} up to byte {segment_bytes}")
+    }
+}
+
+/// The file that keeps the watermark.
+#[derive(Debug)]
+pub(super) struct WatermarkFile {
+    file: Box<dyn File>,
+    path: PathBuf,
+    /// The slot that takes the writes; the other one is durable.
+    slot: usize,
+    sequence: u64,
+    written: Watermark,
+    durable: Watermark,
+    synced_at_ms: Option<u64>,
+}
+
+impl WatermarkFile {
+    /// Makes the file of a new log.
+    pub(super) fn create(files: &dyn Files, directory: &Path) -> Result<WatermarkFile, LogError> {
+        let path = directory.join(FILE_NAME);
+        let mut bytes = Watermark::default().encode(1);
+        bytes.resize(2 * SLOT_BYTES, 0);
+        write_file_atomically(files, &path, &bytes).map_err(LogError::growing(&path, bytes.len() as u64))?;
+        let file = files.open(&path).map_err(LogError::io("open", &path))?;
+        let zero = Watermark::default();
+        Ok(WatermarkFile {
+            file,
+            path,
+            slot: 1,
+            sequence: 1,
+            written: zero,
+            durable: zero,
+            synced_at_ms: None,
+        })
+    }
+
+    /// Opens the file; `None` if there is none. Says in a warning if only one slot is whole that once was.
+    pub(super) fn open(files: &dyn Files, directory: &Path) -> Result<Option<WatermarkFile>, LogError> {
+        let path = directory.join(FILE_NAME);
+        let file = match files.open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened.map_err(LogError::io("open", &path))?,
+        };
+        let mut bytes = vec![0; 2 * SLOT_BYTES];
+        let count = file.read_at(&mut bytes, 0).map_err(LogError::io("read", &path))?;
+        bytes.truncate(count);
+        let slots = bytes.chunks(SLOT_BYTES).enumerate();
+        let whole = slots.filter_map(|(slot, bytes)| Some((Watermark::decode(bytes).ok()??, slot)));
+        let newest = whole.max_by_key(|((sequence, _), _)| *sequence);
+        let Some(((sequence, written), slot)) = newest else {
+            return Err(LogError::corrupt(&path, 0, "neither slot of the watermark is whole"));
+        };
+        let mut opened =
+            WatermarkFile { file, path, slot, sequence, written, durable: written, synced_at_ms: None };
+        // What was read may so far stand in the page cache only.
+        opened.write_slot()?;
+        opened.sync()?;
+        Ok(Some(opened))
+    }
+
+    /// What the file says.
+    pub(super) fn get(&self) -> Watermark {
+        self.written
+    }
+
+    /// Whether [`WatermarkFile::lower`] must come before entries behind `last_index` are overwritten.
+    pub(super) fn is_above(&self, last_index: u64) -> bool {
+        self.written.last_index.max(self.durable.last_index) > last_index
+    }
+
+    /// Makes durable, before a write that overwrites entries, that the log may end at `last_index`.
+    pub(super) fn lower(&mut self, last_index: u64, last_term: u64) -> Result<(), LogError> {
+        self.written = Watermark { last_index, last_term, ..self.written };
+        self.sequence += 1;
+        self.write_slot()?;
+        self.sync()
+    }
+
+    /// Notes what the log has synced; syncs the note itself where term or vote changed, or when it is time.
+    pub(super) fn raise(&mut self, now: Watermark, now_ms: u64, interval_ms: u64) -> Result<(), LogError> {
+        if now != self.written {
+            self.written = now;
+            self.sequence += 1;
+            self.write_slot()?;
+        }
+        let voted = (now.term, now.vote) != (self.durable.term, self.durable.vote);
+        if voted || self.is_due(now_ms, interval_ms) {
+            self.sync()?;
+            self.synced_at_ms = Some(now_ms);
+        }
+        Ok(())
+    }
+
+    /// Whether the file says something that has not been synced for `interval_ms`.
+    pub(super) fn is_due(&self, now_ms: u64, interval_ms: u64) -> bool {
+        let waited = self.synced_at_ms.is_none_or(|synced| now_ms.saturating_sub(synced) >= interval_ms);
+        waited && self.written != self.durable
+    }
+
+    /// Syncs the file; from now on the other slot takes the writes.
+    fn sync(&mut self) -> Result<(), LogError> {
+        self.file.sync_data().map_err(LogError::io("sync", &self.path))?;
+        self.durable = self.written;
+        self.slot = 1 - self.slot;
+        Ok(())
+    }
+
+    fn write_slot(&mut self) -> Result<(), LogError> {
+        let slot = self.written.encode(self.sequence);
+        let offset = (self.slot * SLOT_BYTES) as u64;
+        self.file.write_at(&slot, offset).map_err(LogError::io("write", &self.path))
+    }
+}
