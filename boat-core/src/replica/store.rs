@@ -151,6 +151,8 @@ impl Store {
     }
 
     fn want(&self, low: u64, high: u64, bytes_max: u64, context: GetEntriesContext) {
+        // What stands behind is in memory, and may not even be written yet.
+        let high = high.min(self.first_recent());
         let mut fetches = self.fetches.borrow_mut();
         let Fetches { wanted, underway, .. } = &*fetches;
         // The same range for another follower, or one too many: Raft asks again after the next heartbeat.
