@@ -14,6 +14,8 @@ mod model;
 mod node;
 mod predictor;
 mod status;
+#[cfg(feature = "supervisor")]
+pub mod supervisor;
 pub mod transport;
 
 pub use command::{Command, Origin, Request, RequestKind, SessionRequest};
