@@ -34,12 +34,12 @@ fn a_killed_child_is_started_again_after_growing_delays() {
 #[test]
 fn what_a_dead_child_had_started_is_killed() {
     let mut supervised = Supervised::start("a=mother", &[]);
-    supervised.expect("a is ready");
     let daughter = pid_in(&supervised.expect("a's daughter is process"));
+    supervised.expect("a is ready");
     send(supervised.pid_of("a"), Signal::KILL);
     supervised.expect("a starts again");
     process::expect_gone(daughter);
-    supervised.expect("a's daughter is process");
+    supervised.expect("a is ready");
     send(supervised.pid, Signal::INT);
     // The daughters hold the output too: this sees the second one's end.
     assert_eq!(supervised.end(), Some(0));

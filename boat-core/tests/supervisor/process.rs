@@ -63,10 +63,10 @@ impl Supervised {
         passed
     }
 
-    /// The process that a child was last started as.
+    /// The process as which a child was last ready.
     pub(crate) fn pid_of(&self, name: &str) -> u32 {
-        let started = format!("{name} started as process");
-        pid_in(self.seen.iter().rfind(|line| line.contains(&started)).expect("started"))
+        let ready = format!("{name} is ready as process");
+        pid_in(self.seen.iter().rfind(|line| line.starts_with(&ready)).expect("ready"))
     }
 
     /// All lines that are still to come: until the supervisor and all its children have ended.

@@ -48,6 +48,11 @@ fn run(role: impl Future<Output = i32>) -> i32 {
     runtime.block_on(role)
 }
 
+/// The supervisor may tell of the start only later, so this names the process too.
+fn say_ready() {
+    say(&format!("{} is ready as process {}", name(), std::process::id()));
+}
+
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().expect("a number"))
 }
@@ -127,7 +132,7 @@ fn begin() {
 async fn child(obeys: bool) -> i32 {
     begin();
     let mut signals = StopSignals::listen().expect("signals");
-    say(&format!("{} is ready", name()));
+    say_ready();
     loop {
         let signal = signals.next().await;
         say(&format!("{} got {signal}", name()));
@@ -140,7 +145,7 @@ async fn child(obeys: bool) -> i32 {
 /// Never waits for anything.
 fn busy() -> i32 {
     begin();
-    say(&format!("{} is ready", name()));
+    say_ready();
     loop {
         std::hint::spin_loop();
     }
@@ -150,7 +155,6 @@ fn busy() -> i32 {
 fn mother() -> i32 {
     begin();
     let daughter = Command::new("/bin/sleep").arg("1000").spawn().expect("sleep");
-    say(&format!("{} is ready", name()));
     say(&format!("{}'s daughter is process {}", name(), daughter.id()));
     run(child(true))
 }
