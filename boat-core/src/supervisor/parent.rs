@@ -9,8 +9,9 @@ use rustix::process::{Signal, getpid, kill_process};
 /// [`Supervisor`](super::Supervisor)'s child, before it starts or opens anything.
 ///
 /// A thread reads standard input, which is a pipe whose other end the supervisor alone holds and never writes to; at its
-/// end the process kills itself with SIGKILL, whatever its other threads do. On Linux the kernel is also asked to send
-/// SIGKILL, which ends even a process that is stopped. Nothing is flushed: a node's data survives that.
+/// end the process kills itself with SIGKILL, whatever its other threads do. From then on standard input is that thread's
+/// own. On Linux the kernel is also asked to send SIGKILL, which ends even a process that is stopped. Nothing is flushed:
+/// a node's data survives that. What this process starts in turn must watch it in the same way.
 ///
 /// # Errors
 /// If standard input is not a pipe (this process was not started by a supervisor), or the thread cannot be started.

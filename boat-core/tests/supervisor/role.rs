@@ -151,10 +151,11 @@ fn busy() -> i32 {
     }
 }
 
-/// Starts a process of its own and forgets it.
+/// Starts a process of its own and does not end it.
 fn mother() -> i32 {
     begin();
-    let daughter = Command::new("/bin/sleep").arg("1000").spawn().expect("sleep");
+    let mut daughter = Command::new("/bin/sleep").arg("1000").spawn().expect("sleep");
     say(&format!("{}'s daughter is process {}", name(), daughter.id()));
+    std::thread::spawn(move || daughter.wait());
     run(child(true))
 }
