@@ -18,6 +18,8 @@ mod node;
 mod predictor;
 pub mod replica;
 mod status;
+#[cfg(feature = "supervisor")]
+pub mod supervisor;
 pub mod transport;
 
 pub use command::{Command, Origin, Request, RequestKind, SessionRequest};
