@@ -166,7 +166,8 @@ mod tests {
         }
         let mut out = Gather::default();
         assert!(encode(&mut out, &[0; LIMIT], vec![Bytes::from_static(b"1")], LIMIT).is_err());
-        assert_eq!(out.len(), 0);
+        out.seal();
+        assert_eq!(out.remaining(), 0);
     }
 
     #[test]

@@ -18,11 +18,6 @@ pub(crate) struct Gather {
 }
 
 impl Gather {
-    /// How many bytes have been put and not yet read.
-    pub(crate) fn len(&self) -> usize {
-        self.sealed_bytes + self.open.len()
-    }
-
     /// Adds a copy of `bytes`.
     pub(crate) fn put(&mut self, bytes: &[u8]) {
         self.open.extend_from_slice(bytes);
@@ -118,7 +113,7 @@ mod tests {
             gather.put(b"2");
             gather.seal();
             let mut whole = gather.copy_to_bytes(cut).to_vec();
-            assert_eq!(gather.len(), SHARE_BYTES_MIN + 4 - cut);
+            assert_eq!(gather.remaining(), SHARE_BYTES_MIN + 4 - cut);
             whole.extend_from_slice(&gather.copy_to_bytes(gather.remaining()));
             assert_eq!(whole, [b"one", &long[..], b"2"].concat());
             assert_eq!(gather.chunk(), b"");

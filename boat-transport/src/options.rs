@@ -99,9 +99,11 @@ impl TransportOptions {
 mod tests {
     use super::*;
 
+    type Change = fn(&mut TransportOptions);
+
     #[test]
     fn each_bound_is_checked_and_named() {
-        let cases: [(fn(&mut TransportOptions), &str); 12] = [
+        let cases: [(Change, &str); 12] = [
             (|options| options.queue_messages_max = 0, "queue_messages_max"),
             (|options| options.queue_bytes_max = options.frame_bytes_max - 1, "queue_bytes_max"),
             (|options| options.frame_bytes_max = 4095, "frame_bytes_max"),

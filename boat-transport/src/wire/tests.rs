@@ -216,11 +216,13 @@ fn consensus_head(change: impl FnOnce(&mut proto::Consensus)) -> proto::Envelope
     proto::Envelope { message: Some(proto::envelope::Message::Consensus(message)) }
 }
 
+type Change = fn(&mut proto::Consensus);
+
 #[test]
 fn what_no_peer_sends_is_malformed() {
-    let read = |change: fn(&mut proto::Consensus)| decode(body_of(&consensus_head(change), b"ab"));
+    let read = |change: Change| decode(body_of(&consensus_head(change), b"ab"));
     assert!(read(|_| ()).is_ok());
-    let cases: [(fn(&mut proto::Consensus), &str); 10] = [
+    let cases: [(Change, &str); 10] = [
         (|message| message.kind = 0, "consensus kind"),
         (|message| message.kind = 13, "consensus kind"),
         (|message| message.to = 7 << 48, "Raft id"),
