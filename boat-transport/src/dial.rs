@@ -124,7 +124,7 @@ impl Dialer {
         let end = tokio::select! {
             biased;
             end = until_closed(&mut reader) => end,
-            Err(error) = write_gathered(&mut writer, &self.outbox, &self.shared) => error,
+            Err(error) = write_gathered(&mut writer, self.node, &self.outbox, &self.shared) => error,
         };
         info!("lost the connection to node {} at {}: {end}", self.node, self.address);
         Ended::Lost { lived: since.elapsed() }

@@ -82,3 +82,6 @@ mod write;
 pub use counters::TransportCounters;
 pub use options::TransportOptions;
 pub use tcp::TcpTransport;
+
+#[cfg(test)]
+mod tests;

@@ -24,10 +24,10 @@ pub struct TransportOptions {
     pub connect_timeout: Duration,
     /// How long a handshake may take, on either side. Default 2 s.
     pub handshake_timeout: Duration,
-    /// How long a peer may take in nothing of what is being written before its connection is closed. Default 30 s.
+    /// How long one write may take, of up to 256 KiB and one message more, before the connection is closed. Default 30 s.
     pub write_timeout: Duration,
     /// After how long a connection is given up whose other machine does not answer at all. TCP's own probes see to it, in
-    /// whole seconds. Default 6 s, at least 3 s.
+    /// whole seconds. On Linux a peer that takes nothing in for so long is given up as well. Default 6 s, at least 4 s.
     pub silence_timeout: Duration,
     /// The longest wait before the first redial after a failure. It doubles with each failure. Default 10 ms, more than 0.
     pub redial_delay_min: Duration,
@@ -40,7 +40,7 @@ pub struct TransportOptions {
 }
 
 const FRAME_BYTES_MAX_RANGE: std::ops::RangeInclusive<usize> = 4 * 1024..=1024 * 1024 * 1024;
-const SILENCE_TIMEOUT_MIN: Duration = Duration::from_secs(3);
+const SILENCE_TIMEOUT_MIN: Duration = Duration::from_secs(4);
 
 impl Default for TransportOptions {
     fn default() -> Self {
@@ -79,7 +79,7 @@ impl TransportOptions {
             (!self.connect_timeout.is_zero(), "connect_timeout must be more than 0"),
             (!self.handshake_timeout.is_zero(), "handshake_timeout must be more than 0"),
             (!self.write_timeout.is_zero(), "write_timeout must be more than 0"),
-            (self.silence_timeout >= SILENCE_TIMEOUT_MIN, "silence_timeout must be at least 3 s"),
+            (self.silence_timeout >= SILENCE_TIMEOUT_MIN, "silence_timeout must be at least 4 s"),
             (!self.redial_delay_min.is_zero(), "redial_delay_min must be more than 0"),
             (
                 self.redial_delay_max >= self.redial_delay_min,
@@ -111,7 +111,7 @@ mod tests {
             (|options| options.connect_timeout = Duration::ZERO, "connect_timeout"),
             (|options| options.handshake_timeout = Duration::ZERO, "handshake_timeout"),
             (|options| options.write_timeout = Duration::ZERO, "write_timeout"),
-            (|options| options.silence_timeout = Duration::from_secs(2), "silence_timeout"),
+            (|options| options.silence_timeout = Duration::from_secs(3), "silence_timeout"),
             (|options| options.redial_delay_min = Duration::ZERO, "redial_delay_min"),
             (|options| options.redial_delay_max = Duration::ZERO, "redial_delay_max"),
             (|options| options.handshakes_max = 0, "handshakes_max"),

@@ -3,7 +3,9 @@
 use std::convert::Infallible;
 use std::io;
 
+use boat_core::NodeId;
 use boat_core::transport::PeerMessage;
+use log::error;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
@@ -22,6 +24,7 @@ const WRITE_BYTES_MAX: usize = 256 * 1024;
 /// Why the connection cannot be written to any more.
 pub(crate) async fn write_gathered<W: AsyncWrite + Unpin>(
     writer: &mut W,
+    to: NodeId,
     outbox: &Outbox,
     shared: &Shared,
 ) -> io::Result<Infallible> {
@@ -35,7 +38,7 @@ pub(crate) async fn write_gathered<W: AsyncWrite + Unpin>(
             match encoder.encode(message) {
                 Ok(()) => sent += 1,
                 Err(error) => {
-                    log::error!("a message to a peer cannot be sent: {error}");
+                    error!("a message to node {to} cannot be sent: {error}");
                     shared.counters.messages_dropped.add(1);
                 }
             }
