@@ -1,0 +1,76 @@
+//! How nodes find and found their cluster: introductions and joins.
+
+use boat_core::transport::{Introduction, Join};
+use boat_core::{Genesis, Member, MemberList, NodeId};
+
+use super::{Malformed, names, proto};
+
+pub(super) fn encode(introduction: Introduction) -> proto::Introduction {
+    let address = |(node, address): (NodeId, &str)| proto::Address {
+        node: u32::from(node.0),
+        address: address.to_owned(),
+    };
+    proto::Introduction {
+        birth: names::u128_to_bytes(introduction.birth.0),
+        members: introduction.members.iter().map(address).collect(),
+        genesis: introduction.genesis.map(|genesis| proto::Genesis {
+            cluster: names::u128_to_bytes(genesis.cluster.0),
+            members: genesis.members.into_iter().map(encode_member).collect(),
+        }),
+        asks: introduction.asks,
+    }
+}
+
+pub(super) fn decode(introduction: proto::Introduction) -> Result<Introduction, Malformed> {
+    Ok(Introduction {
+        birth: names::birth(&introduction.birth)?,
+        members: decode_members(introduction.members)?,
+        genesis: introduction.genesis.map(decode_genesis).transpose()?,
+        asks: introduction.asks,
+    })
+}
+
+pub(super) fn encode_join(join: Join) -> proto::Join {
+    proto::Join { raft_id: join.raft_id.0, birth: names::u128_to_bytes(join.birth.0), address: join.address }
+}
+
+pub(super) fn decode_join(join: proto::Join) -> Result<Join, Malformed> {
+    Ok(Join {
+        raft_id: names::raft_id(join.raft_id)?,
+        birth: names::birth(&join.birth)?,
+        address: join.address,
+    })
+}
+
+/// A node that was given no list sends an empty one.
+fn decode_members(members: Vec<proto::Address>) -> Result<MemberList, Malformed> {
+    if members.is_empty() {
+        return Ok(MemberList::default());
+    }
+    let members = members.into_iter().map(|member| Ok((names::node_id(member.node)?, member.address)));
+    let members = members.collect::<Result<Vec<_>, Malformed>>()?;
+    MemberList::new(members).map_err(|_| Malformed("member list"))
+}
+
+fn decode_genesis(genesis: proto::Genesis) -> Result<Genesis, Malformed> {
+    Ok(Genesis {
+        cluster: names::cluster_id(&genesis.cluster)?,
+        members: genesis.members.into_iter().map(decode_member).collect::<Result<_, _>>()?,
+    })
+}
+
+fn encode_member(member: Member) -> proto::Member {
+    proto::Member {
+        raft_id: member.raft_id.0,
+        birth: names::u128_to_bytes(member.birth.0),
+        address: member.address,
+    }
+}
+
+fn decode_member(member: proto::Member) -> Result<Member, Malformed> {
+    Ok(Member {
+        raft_id: names::raft_id(member.raft_id)?,
+        birth: names::birth(&member.birth)?,
+        address: member.address,
+    })
+}

@@ -1,0 +1,7 @@
+//! Transports on real sockets, through the public API only.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod links;
+mod peer;
+mod strangers;
