@@ -34,7 +34,7 @@ impl fmt::Display for Digest {
 }
 
 /// What stands for a request's kind and body: a retry must show the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RequestHash(pub u128);
 
 impl RequestHash {

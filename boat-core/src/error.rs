@@ -135,6 +135,23 @@ pub enum Error {
 }
 
 impl Error {
+    /// The same error once more, for another who waits: what it carries as text.
+    pub(crate) fn duplicate(&self) -> Error {
+        match self {
+            Error::Config(why) => Error::Config(why.clone()),
+            Error::Members(error) => Error::Members(error.clone()),
+            Error::DirectoryInUse(path) => Error::DirectoryInUse(path.clone()),
+            Error::OtherNode { path, found, expected } => {
+                Error::OtherNode { path: path.clone(), found: *found, expected: *expected }
+            }
+            Error::Storage(why) => Error::Storage(why.clone()),
+            Error::StaleDirectory(why) => Error::StaleDirectory(why.clone()),
+            Error::Transport(error) => Error::Internal(error.to_string()),
+            Error::Model(error) => Error::Internal(error.to_string()),
+            Error::Internal(why) => Error::Internal(why.clone()),
+        }
+    }
+
     /// The exit status for a process that ends because of this error: 64 usage, 74 storage, 75 directory in use, 76 stale
     /// directory, 70 else (after BSD's `sysexits.h`).
     pub fn exit_status(&self) -> u8 {

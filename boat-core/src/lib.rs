@@ -6,8 +6,10 @@
 pub mod apply;
 mod codec;
 mod command;
+pub mod config;
 pub mod digest;
 mod directory;
+mod driver;
 mod error;
 pub mod founding;
 mod ids;
@@ -27,6 +29,6 @@ pub use error::{Error, PredictError, WipeError};
 pub use ids::{Birth, ClusterId, NodeId, RaftId};
 pub use membership::{Genesis, Member, MemberList, MemberListError, Membership};
 pub use model::{Context, Model, ModelError, ModelPredictor};
-pub use node::Answer;
+pub use node::{Answer, Interface, Json, Node, NodeBuilder, Predict, Raw};
 pub use predictor::{Call, CallOutcome, Check, Predictor, PredictorError, StateKind};
 pub use status::{BackendStatus, MemberStatus, Phase, ReplayProgress, Status};

@@ -4,6 +4,8 @@
 //! waits when a peer is slow: Raft repeats what matters. What it must not do is invent: a message is delivered as it was
 //! sent, and under the name of the peer whose [`Hello`] was accepted on its connection.
 
+pub mod local;
+
 use std::sync::Arc;
 
 use bytes::Bytes;

@@ -272,13 +272,13 @@ impl Applier {
         &mut self,
         batch: &mut Batch,
         outcomes: Vec<CallOutcome>,
-        mut answer: impl FnMut(&Origin, &Applied),
+        mut answer: impl FnMut(&Origin, RequestHash, &Applied),
     ) {
         assert_eq!(batch.calls.len(), outcomes.len(), "one outcome for each call");
         let mut outcomes = outcomes.into_iter();
         for slot in batch.slots.drain(..) {
             let applied = self.complete_request(&slot, &mut outcomes);
-            answer(&slot.origin, &applied);
+            answer(&slot.origin, slot.hash, &applied);
         }
         batch.calls.clear();
         if let Some((index, term)) = batch.last.take() {

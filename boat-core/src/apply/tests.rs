@@ -36,7 +36,7 @@ fn apply(applier: &mut Applier, stamp_ms: u64, requests: Vec<Request>) -> Vec<Ap
     };
     let outcomes = batch.calls.iter().map(say).collect();
     let mut answers = Vec::new();
-    applier.complete(&mut batch, outcomes, |_, applied| answers.push(applied.clone()));
+    applier.complete(&mut batch, outcomes, |_, _, applied| answers.push(applied.clone()));
     answers
 }
 

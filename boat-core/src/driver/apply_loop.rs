@@ -91,17 +91,16 @@ impl<P: Predictor> ApplyLoop<P> {
         last: u64,
         progress: &mut Progress,
     ) -> Result<(), End> {
-        let mut scan = self.reader.scan(applier.index() + 1, last);
-        loop {
+        let reading = |error| End::Fatal(format!("reading the log: {error}"));
+        let mut scan = self.reader.scan(applier.index() + 1, last + 1).map_err(reading)?;
+        let mut entries = Vec::new();
+        while scan.next_block(&mut entries).map_err(reading)? {
             if self.shared.feed.is_stopped() {
                 return Err(End::Stopped);
             }
-            match scan.next_block() {
-                Ok(Some(entries)) => self.apply(applier, batch, &entries, progress).await?,
-                Ok(None) => return Ok(()),
-                Err(error) => return Err(End::Fatal(format!("reading the log: {error}"))),
-            }
+            self.apply(applier, batch, &entries, progress).await?;
         }
+        Ok(())
     }
 
     async fn apply(
@@ -133,9 +132,9 @@ impl<P: Predictor> ApplyLoop<P> {
         let outcomes = self.predict(batch).await?;
         let mut answers = Vec::new();
         let somebody_waits = !self.shared.waiters.is_empty();
-        applier.complete(batch, outcomes, |origin, applied| {
+        applier.complete(batch, outcomes, |origin, hash, applied| {
             if somebody_waits {
-                answers.push((RequestId::of(origin), applied.clone()));
+                answers.push((RequestId::of(origin, hash), applied.clone()));
             }
         });
         self.publish(applier);

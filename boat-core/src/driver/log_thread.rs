@@ -1,8 +1,10 @@
 //! The only thread that writes the log: takes whatever writes have gathered, and syncs once for all of them.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use super::shared::Shared;
 use super::{Event, wall_ms};
@@ -10,6 +12,8 @@ use crate::log::{Log, LogError, LogWrite};
 
 /// How many writes may wait for the disk. The driver waits beyond that; uncommitted bytes bound it far earlier.
 const WRITES_MAX: usize = 4_096;
+/// How often a full disk is tried again.
+const FULL_DISK_AGAIN: Duration = Duration::from_millis(100);
 
 /// A write on its way to the disk.
 #[derive(Debug)]
@@ -58,9 +62,13 @@ impl LogThread {
 fn run(mut log: Log, writes: &Receiver<Write>, shared: &Shared) -> Result<(), LogError> {
     while let Ok(first) = writes.recv() {
         let (mut mark, mut sync) = (first.mark, first.sync);
-        log.append(&first.write)?;
+        if !append(&mut log, &first.write, shared)? {
+            return Ok(());
+        }
         for next in writes.try_iter().take(WRITES_MAX) {
-            log.append(&next.write)?;
+            if !append(&mut log, &next.write, shared)? {
+                return Ok(());
+            }
             (mark, sync) = (next.mark, sync || next.sync);
         }
         if sync {
@@ -71,4 +79,25 @@ fn run(mut log: Log, writes: &Receiver<Write>, shared: &Shared) -> Result<(), Lo
         shared.inbox.push(Event::Persisted(mark));
     }
     log.sync(wall_ms())
+}
+
+/// Appends, waiting for space where the disk is full: what is not written is never acknowledged, so nothing is lost by
+/// waiting. False: the node stops, and the write was not made.
+fn append(log: &mut Log, write: &LogWrite, shared: &Shared) -> Result<bool, LogError> {
+    let mut said = false;
+    loop {
+        match log.append(write) {
+            Ok(()) => return Ok(true),
+            Err(error @ LogError::Full { .. }) => {
+                if shared.stopping.load(Ordering::Acquire) {
+                    return Ok(false);
+                }
+                if !std::mem::replace(&mut said, true) {
+                    log::error!("node {}: {error}; waiting for space", shared.node);
+                }
+                std::thread::park_timeout(FULL_DISK_AGAIN);
+            }
+            Err(error) => return Err(error),
+        }
+    }
 }

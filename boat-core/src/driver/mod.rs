@@ -18,10 +18,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub(crate) use self::apply_loop::ApplyLoop;
 pub(crate) use self::found::Launch;
-pub(crate) use self::inbox::Inbox;
 use self::log_thread::{LogThread, Write};
 pub(crate) use self::reception::FrontDesk;
-pub(crate) use self::shared::{Ended, Shared};
+pub(crate) use self::shared::Shared;
 pub(crate) use self::waiters::{Reply, Waiters};
 use crate::log::LogReader;
 use crate::replica::{Fatal, Input, Output, Replica, RequestId};
@@ -149,6 +148,8 @@ impl Driver {
     fn on_event(&mut self, event: Event, outputs: &mut Vec<Output>) -> Result<(), Error> {
         match event {
             Event::Peer(event) => self.on_peer_event(event, outputs),
+            // Applied already, from another node's copy of the same request.
+            Event::Propose { id, .. } if !self.around.shared.waiters.is_waiting(&id) => Ok(()),
             Event::Propose { id, encoded, within } => {
                 let (within_ticks, leader_within_ticks) =
                     (self.ticks(within), self.ticks(self.around.leader_wait.min(within)));
@@ -241,7 +242,6 @@ impl Driver {
 
     /// Reads old entries for a follower that lags behind. The page cache normally has them.
     fn fetch(&mut self, low: u64, high: u64, bytes_max: u64) -> Result<(), Error> {
-        let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
         let read = self.reader.entries(low, high, bytes_max);
         let entries = read.map_err(|error| Error::Storage(error.to_string()))?;
         let mut outputs = Vec::new();

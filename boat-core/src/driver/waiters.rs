@@ -16,8 +16,8 @@ pub(crate) enum Reply {
     Applied(Applied),
     /// It was not, as far as this node knows.
     Failed(Failure),
-    /// The node stopped; `true` when the request may yet be applied.
-    Stopped(bool),
+    /// The node stopped; the request may yet be applied.
+    Stopped,
 }
 
 #[derive(Debug)]
@@ -93,6 +93,11 @@ impl Waiters {
         answered
     }
 
+    /// Whether somebody waits for `id`.
+    pub(crate) fn is_waiting(&self, id: &RequestId) -> bool {
+        self.lock().waiting.contains_key(id)
+    }
+
     /// Whether nobody waits at all: true throughout a replay.
     pub(crate) fn is_empty(&self) -> bool {
         self.lock().waiting.is_empty()
@@ -111,7 +116,7 @@ impl Waiters {
         table.closed = true;
         table.bytes = 0;
         for waiter in std::mem::take(&mut table.waiting).into_values() {
-            waiter.reply(&Reply::Stopped(true));
+            waiter.reply(&Reply::Stopped);
         }
     }
 

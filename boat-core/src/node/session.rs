@@ -46,6 +46,11 @@ impl FrontendSession {
         Some((request, Origin::Session { request, lowest_unanswered: lowest }))
     }
 
+    /// Whether there is a session to go on in.
+    pub(super) fn is_open(&self) -> bool {
+        self.lock().current.is_some()
+    }
+
     /// Goes on in the session that was opened at this position.
     pub(super) fn opened(&self, id: u64, outcomes_max: u64) {
         let open = Open { id, next: 0, unanswered: BTreeSet::new(), outcomes_max };

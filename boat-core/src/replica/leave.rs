@@ -4,14 +4,17 @@ use super::{Output, Replica};
 use crate::RaftId;
 use crate::transport::PeerMessage;
 
-/// How often an unanswered question is asked again, in ticks.
-const ASK_AGAIN_TICKS: u64 = 10;
+/// How often a question is asked again, in ticks.
+const ASK_AGAIN_TICKS: u64 = 5;
+/// For how long a no is asked again, in ticks: a voter may be one message behind for a moment.
+const DOUBT_TICKS: u64 = 25;
 
 /// This node wants to be wiped, and asks.
 #[derive(Debug)]
 pub(super) struct Leaving {
     ticket: u64,
     deadline_tick: u64,
+    doubt_tick: u64,
     ask_tick: u64,
 }
 
@@ -20,7 +23,8 @@ impl Replica {
         self.leave_tickets += 1;
         let ticket = self.leave_tickets;
         let deadline_tick = self.tick.saturating_add(within_ticks);
-        self.leaving = Some(Leaving { ticket, deadline_tick, ask_tick: self.tick });
+        let doubt_tick = self.tick + DOUBT_TICKS;
+        self.leaving = Some(Leaving { ticket, deadline_tick, doubt_tick, ask_tick: self.tick });
         self.tick_leaving(outputs);
     }
 
@@ -34,11 +38,10 @@ impl Replica {
             leaving.ask_tick = self.tick + ASK_AGAIN_TICKS;
             let ticket = leaving.ticket;
             if self.is_leader() {
-                if !self.can_do_without(own) {
-                    self.leaving = None;
-                    outputs.push(Output::MayLeave(Some(false)));
-                } else {
+                if self.can_do_without(own) {
                     self.hand_over();
+                } else {
+                    self.on_leave_answer(ticket, false, outputs);
                 }
             } else if let Some(to) = self.leader() {
                 let message = PeerMessage::LeaveQuestion { raft_id: own, ticket };
@@ -48,7 +51,11 @@ impl Replica {
     }
 
     pub(super) fn on_leave_answer(&mut self, ticket: u64, allowed: bool, outputs: &mut Vec<Output>) {
-        if self.leaving.take_if(|leaving| leaving.ticket == ticket).is_some() {
+        let tick = self.tick;
+        let decided = |leaving: &mut Leaving| {
+            leaving.ticket == ticket && (allowed || tick >= leaving.doubt_tick)
+        };
+        if self.leaving.take_if(decided).is_some() {
             outputs.push(Output::MayLeave(Some(allowed)));
         }
     }

@@ -4,29 +4,31 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
+use crate::digest::RequestHash;
 use crate::{NodeId, Origin, SessionRequest};
 
 /// How long a forwarded request waits before it is forwarded again, in ticks: messages may be lost.
 const FORWARD_AGAIN_TICKS: u64 = 25;
 
-/// What recognizes a request wherever it is applied.
+/// What recognizes a request wherever it is applied: whose it is, and what it says. Another request under the same key is
+/// another request; whoever waits for this one must not get that one's answer.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RequestId {
     /// An opening, by its random number.
     Opening(u64),
     /// A request of a session.
-    Session(SessionRequest),
+    Session(SessionRequest, RequestHash),
     /// A request under a key.
-    Key(Bytes),
+    Key(Bytes, RequestHash),
 }
 
 impl RequestId {
-    /// The identity of a request of `origin`.
-    pub fn of(origin: &Origin) -> RequestId {
+    /// The identity of a request of this origin and [`Request::hash`](crate::Request::hash).
+    pub fn of(origin: &Origin, hash: RequestHash) -> RequestId {
         match origin {
             Origin::Opening(nonce) => RequestId::Opening(*nonce),
-            Origin::Session { request, .. } => RequestId::Session(*request),
-            Origin::Key(key) => RequestId::Key(key.clone()),
+            Origin::Session { request, .. } => RequestId::Session(*request, hash),
+            Origin::Key(key) => RequestId::Key(key.clone(), hash),
         }
     }
 }
@@ -78,7 +80,8 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    /// Takes a request of this node. A request that waits already keeps waiting, up to the later deadline.
+    /// Takes a request of this node. A request that waits already waits up to the later deadline, and is sent once more: who
+    /// asks again may have seen the first answer, so that no other comes.
     pub(super) fn accept(
         &mut self,
         id: RequestId,
@@ -88,6 +91,10 @@ impl Pending {
     ) {
         if let Some(known) = self.waiting.get_mut(&id) {
             known.deadline_tick = known.deadline_tick.max(deadline_tick);
+            if known.sent != Sent::Nowhere {
+                known.sent = Sent::Nowhere;
+                self.idle.push_back(id);
+            }
             return;
         }
         let ticket = self.next_ticket;

@@ -116,9 +116,10 @@ impl Cluster {
     fn propose(&mut self, node: NodeId, key: &'static str) -> RequestId {
         let origin = Origin::Key(Bytes::from_static(key.as_bytes()));
         let body = Bytes::from_static(b"{}");
-        let id = RequestId::of(&origin);
+        let request = Request { kind: RequestKind::Predict, origin, body };
+        let id = RequestId::of(&request.origin, request.hash());
         let mut encoded = Vec::new();
-        Request { kind: RequestKind::Predict, origin, body }.encode(&mut encoded);
+        request.encode(&mut encoded);
         let encoded = encoded.into();
         self.input(
             node,
@@ -227,6 +228,7 @@ fn a_leader_hands_over_before_it_may_leave_and_the_last_two_must_stay() {
     let leader = cluster.leader();
     cluster.tick(40);
     cluster.input(leader, Input::MayLeave { within_ticks: 100 });
+    cluster.tick(40);
     assert_eq!(cluster.verdicts.last(), Some(&(leader, Some(false))));
 }
 

@@ -1,0 +1,236 @@
+//! Asking for one prediction.
+
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rand::RngCore;
+
+use super::session::{retry_key, retry_origin};
+use super::{Answer, Inner, Interface, Node};
+use crate::apply::{Applied, Outcome, Refused, opening_body};
+use crate::driver::{Event, Reply};
+use crate::replica::{Failure, RequestId};
+use crate::{CallOutcome, Origin, PredictError, Request, RequestKind, SessionRequest};
+
+/// How many outcomes a frontend asks to have kept, for each request that may wait at one time: a slow one must not hold the
+/// others back.
+const OUTCOMES_PER_PROPOSAL: usize = 4;
+/// How often a request without a key is begun again in another session because its own had expired.
+const SESSIONS_TRIED_MAX: usize = 3;
+
+/// A prediction that is about to be asked for: await it.
+#[must_use = "nothing is asked before it is awaited"]
+pub struct Predict<'a, I: Interface> {
+    node: &'a Node<I>,
+    request: I::Request,
+    kind: RequestKind,
+    key: Option<(Bytes, String)>,
+    within: Duration,
+}
+
+impl<'a, I: Interface> Predict<'a, I> {
+    pub(super) fn new(node: &'a Node<I>, request: I::Request) -> Self {
+        let within = node.request_timeout();
+        Predict { node, request, kind: RequestKind::Predict, key: None, within }
+    }
+
+    /// Names the request: a retry with the same key and the same request gets the first outcome, from any node, for ten
+    /// minutes at least. Without a key Boat names it itself, see [`Answer::key`].
+    pub fn key(self, key: impl Into<String>) -> Self {
+        let key = key.into();
+        let bytes = Bytes::copy_from_slice(key.as_bytes());
+        self.scoped_key(bytes, key)
+    }
+
+    /// Like [`Predict::key`], with the bytes that stand for key and caller in the log.
+    pub(crate) fn scoped_key(mut self, scoped: Bytes, key: String) -> Self {
+        self.key = Some((scoped, key));
+        self
+    }
+
+    /// How long to wait for the answer. Default: `http.request_timeout_ms` of the configuration.
+    pub fn within(mut self, within: Duration) -> Self {
+        self.within = within;
+        self
+    }
+
+    /// What kind of request this is. Default: a prediction.
+    pub(crate) fn kind(mut self, kind: RequestKind) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    async fn ask(self) -> Result<Answer<I::Response>, PredictError> {
+        let body = I::encode(self.request).map_err(PredictError::Invalid)?;
+        let asked = Asked { inner: &self.node.inner, kind: self.kind, body, within: self.within };
+        let (outcome, replayed, key) = asked.ask(self.key).await?;
+        let Outcome { position, term, result } = outcome;
+        match result {
+            CallOutcome::Output(output) => {
+                let output = I::decode(output).map_err(PredictError::Invalid)?;
+                Ok(Answer { output, position, term, replayed, key })
+            }
+            CallOutcome::Rejected(reason) => Err(PredictError::Rejected { position, reason }),
+        }
+    }
+}
+
+impl<'a, I: Interface> IntoFuture for Predict<'a, I> {
+    type Output = Result<Answer<I::Response>, PredictError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.ask())
+    }
+}
+
+struct Asked<'a> {
+    inner: &'a Inner,
+    kind: RequestKind,
+    body: Bytes,
+    within: Duration,
+}
+
+impl Asked<'_> {
+    async fn ask(&self, key: Option<(Bytes, String)>) -> Result<(Outcome, bool, String), PredictError> {
+        let bytes_max = self.inner.config.limits.request_bytes_max;
+        if self.body.len() > bytes_max {
+            return Err(PredictError::TooLarge { bytes: self.body.len(), bytes_max });
+        }
+        (self.inner.check)(self.kind, &self.body).map_err(PredictError::Invalid)?;
+        match key {
+            Some((scoped, key)) => self.ask_with_key(scoped, key).await,
+            None => self.ask_in_session().await,
+        }
+    }
+
+    async fn ask_with_key(
+        &self,
+        scoped: Bytes,
+        key: String,
+    ) -> Result<(Outcome, bool, String), PredictError> {
+        if key.is_empty() || scoped.len() > usize::from(u16::MAX) {
+            return Err(PredictError::Invalid("the key has 0 or more than 65,535 bytes".to_owned()));
+        }
+        let origin = match retry_origin(&key) {
+            Some(origin) => origin,
+            None if self.inner.shared.applied().key_table_full => return Err(PredictError::KeyTableFull),
+            None => Origin::Key(scoped),
+        };
+        let (outcome, replayed) = self.send(origin, &key).await?;
+        Ok((outcome, replayed, key))
+    }
+
+    async fn ask_in_session(&self) -> Result<(Outcome, bool, String), PredictError> {
+        let mut tried = 1;
+        loop {
+            let (request, origin) = match self.inner.session.next() {
+                Some(next) => next,
+                None => {
+                    self.inner.open_session(self.within).await?;
+                    continue;
+                }
+            };
+            let key = retry_key(request);
+            match self.send(origin, &key).await {
+                // Never applied: this sequence number was used for nothing else.
+                Err(PredictError::SessionExpired { session }) if tried < SESSIONS_TRIED_MAX => {
+                    self.inner.session.expired(session);
+                    tried += 1;
+                }
+                result => {
+                    if !matches!(result, Err(PredictError::Unknown { .. })) {
+                        self.inner.session.answered(request);
+                    }
+                    return result.map(|(outcome, replayed)| (outcome, replayed, key));
+                }
+            }
+        }
+    }
+
+    async fn send(&self, origin: Origin, key: &str) -> Result<(Outcome, bool), PredictError> {
+        let request = Request { kind: self.kind, origin, body: self.body.clone() };
+        let applied = self.inner.send(&request, self.within, key).await?;
+        let Applied { result, replayed } = applied;
+        result.map(|outcome| (outcome, replayed)).map_err(|refused| self.refused(refused, key))
+    }
+
+    /// What a refusal in the log means to the caller. Those that pass by themselves are *unknown*: another copy of this
+    /// request may be on its way through the log, and be applied.
+    fn refused(&self, refused: Refused, key: &str) -> PredictError {
+        match refused {
+            Refused::SessionExpired { session } => PredictError::SessionExpired { session },
+            Refused::OutcomeForgotten => PredictError::OutcomeForgotten,
+            Refused::KeyReused { position } => PredictError::KeyReused { position },
+            Refused::WindowFull { .. } | Refused::KeyTableFull | Refused::TooManySessions => {
+                PredictError::Unknown { waited: self.within, key: key.to_owned() }
+            }
+        }
+    }
+}
+
+impl Inner {
+    /// Opens a session through the log, unless somebody else has just done so.
+    async fn open_session(&self, within: Duration) -> Result<(), PredictError> {
+        let _only_one = self.opening.lock().await;
+        if self.session.is_open() {
+            return Ok(());
+        }
+        let outcomes_max = OUTCOMES_PER_PROPOSAL * self.config.limits.proposals_max;
+        let outcomes_max = u32::try_from(outcomes_max).unwrap_or(u32::MAX).min(65_536);
+        let nonce = rand::rngs::OsRng.next_u64();
+        let body = opening_body(outcomes_max);
+        let request = Request { kind: RequestKind::OpenSession, origin: Origin::Opening(nonce), body };
+        // That a session may yet be opened for nobody harms nobody, so the request behind it was never asked: definite.
+        let no_leader = |_| PredictError::NoLeader(within);
+        let applied = self.send(&request, within, "").await.map_err(|error| match error {
+            PredictError::Unknown { .. } => no_leader(()),
+            definite => definite,
+        })?;
+        match applied.result {
+            Ok(outcome) => {
+                self.session.opened(outcome.position, u64::from(outcomes_max));
+                Ok(())
+            }
+            Err(_) => {
+                let waiting_max = self.config.sessions.sessions_max;
+                Err(PredictError::Overloaded { waiting: waiting_max, waiting_max, what: "sessions" })
+            }
+        }
+    }
+
+    /// Hands one request in and waits for what becomes of it.
+    async fn send(&self, request: &Request, within: Duration, key: &str) -> Result<Applied, PredictError> {
+        let id = RequestId::of(&request.origin, request.hash());
+        let mut encoded = Vec::with_capacity(request.encoded_bytes());
+        request.encode(&mut encoded);
+        let reply = self.shared.waiters.wait(&id, encoded.len())?;
+        if request.kind == RequestKind::Predict && log::log_enabled!(target: "boat", log::Level::Info) {
+            let (node, body) = (self.shared.node, String::from_utf8_lossy(&request.body));
+            log::info!(target: "boat", "Boat {node}: Request from API appended to state: {body}");
+        }
+        let event = Event::Propose { id: id.clone(), encoded: encoded.into(), within };
+        if !self.shared.inbox.offer_request(event) {
+            self.shared.waiters.fail(&id, Failure::Overloaded);
+        }
+        let unknown = || PredictError::Unknown { waited: within, key: key.to_owned() };
+        match reply.await {
+            Ok(Reply::Applied(applied)) => Ok(applied),
+            Ok(Reply::Failed(Failure::NoLeader)) => Err(PredictError::NoLeader(within)),
+            Ok(Reply::Failed(Failure::Overloaded)) => {
+                let (waiting, waiting_max) = (self.shared.waiters.len(), self.config.limits.proposals_max);
+                Err(PredictError::Overloaded { waiting, waiting_max, what: "requests at the leader" })
+            }
+            Ok(Reply::Failed(Failure::Unknown) | Reply::Stopped) | Err(_) => Err(unknown()),
+        }
+    }
+}
+
+/// So that a session's numbers read well in errors.
+impl std::fmt::Display for SessionRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.session, self.sequence)
+    }
+}
