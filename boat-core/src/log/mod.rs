@@ -39,6 +39,7 @@ mod scan;
 mod segment;
 mod state;
 mod tail;
+mod verify;
 mod watermark;
 mod writer;
 

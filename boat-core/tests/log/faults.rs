@@ -1,0 +1,117 @@
+//! Every call of a workload fails once, in every way.
+
+use std::sync::Arc;
+
+use boat_core::Membership;
+use boat_core::log::files::{CallKind, Fault};
+use boat_core::log::{Log, LogConfig, LogEntry, LogError, LogWrite};
+
+use super::workload::{Work, directory};
+
+const STEPS: u32 = 40;
+const FAULTS: [Fault; 5] = [Fault::Error, Fault::Short, Fault::Full, Fault::StopBefore, Fault::StopAfter];
+
+/// Opens and works until the end, or until a call fails.
+fn run(work: &mut Work) -> Result<(), (Option<Log>, LogError)> {
+    let mut log = work.open().map_err(|error| (None, error))?;
+    for _ in 0..STEPS {
+        if let Err(error) = work.step(&mut log) {
+            return Err((Some(log), error));
+        }
+    }
+    Ok(())
+}
+
+/// How often each kind of call is made by the workload of `seed`.
+fn calls(seed: u64) -> Vec<(CallKind, u64)> {
+    let mut work = Work::new(seed);
+    run(&mut work).map_err(|(_, error)| error).unwrap();
+    CallKind::ALL.into_iter().map(|kind| (kind, work.disk.calls(kind))).collect()
+}
+
+/// Whether the failure of such a call must end the log: all but those that readers make.
+fn must_poison(kind: CallKind) -> bool {
+    !matches!(kind, CallKind::Read | CallKind::Open | CallKind::Len)
+}
+
+#[test]
+fn every_call_fails_once_in_every_way() {
+    let mut struck = 0;
+    for seed in 0..12 {
+        for (kind, count) in calls(seed) {
+            for nth in 0..count {
+                for fault in FAULTS {
+                    struck += u32::from(fail_one(seed, kind, nth, fault));
+                }
+            }
+        }
+    }
+    assert!(struck > 2_000, "only {struck} calls failed");
+}
+
+/// Runs the workload with one failing call; says whether an error came out of it.
+fn fail_one(seed: u64, kind: CallKind, nth: u64, fault: Fault) -> bool {
+    let name = format!("seed {seed}, {kind:?} {nth}, {fault:?}");
+    let mut work = Work::new(seed);
+    work.disk.fail(kind, nth, fault);
+    let result = run(&mut work);
+    assert!(work.disk.has_failed(), "{name} was never made");
+    let failed = result.is_err();
+    if let Err((Some(mut log), error)) = result {
+        if must_poison(kind) && !error.is_harmless() {
+            assert!(matches!(log.sync(0), Err(LogError::Poisoned(_))), "{name}: {error}");
+            assert!(matches!(log.append(&LogWrite::default()), Err(LogError::Poisoned(_))), "{name}");
+        }
+    } else if fault == Fault::Error && matches!(kind, CallKind::Write | CallKind::SyncData) {
+        assert!(failed, "{name} went by unseen");
+    }
+    match nth % 4 {
+        0 => work.disk.kill(),
+        seed => work.disk.crash(seed),
+    }
+    work.open().unwrap_or_else(|error| panic!("{name}: {error}"));
+    failed
+}
+
+#[test]
+fn a_full_disk_stops_appends_and_goes_by() {
+    let mut work = Work::new(1);
+    let config = LogConfig { segment_bytes: 16 << 10, allocate_bytes: 4 << 10, ..LogConfig::default() };
+    let open = |work: &Work| {
+        Log::open(Arc::new(work.disk.clone()), directory(), config.clone(), Membership::default()).unwrap()
+    };
+    let (mut log, _) = open(&work);
+    work.disk.set_bytes_max(Some(40 << 10));
+    let entry = |index| LogEntry {
+        index,
+        term: 1,
+        kind: boat_core::log::EntryKind::Normal,
+        data: vec![7; 1000].into(),
+    };
+    let write = |index| LogWrite { entries: vec![entry(index)], ..LogWrite::default() };
+    let mut index = 1;
+    let file = loop {
+        match log.append(&write(index)) {
+            Ok(()) => index += 1,
+            Err(LogError::Full { file, .. }) => break file,
+            Err(error) => panic!("{error}"),
+        }
+        log.sync(index).unwrap();
+        assert!(index < 100);
+    };
+    assert!(index > 20, "full at {index}: {}", file.display());
+    // Nothing is left of the attempt, what is there stays, and what was allocated takes writes.
+    let names = boat_core::log::files::Files::list(&work.disk, directory()).unwrap();
+    assert!(names.iter().all(|name| !name.ends_with(".tmp")), "{names:?}");
+    assert!(matches!(log.append(&write(index)), Err(LogError::Full { .. })));
+    log.sync(1_000_000).unwrap();
+    assert_eq!(log.reader().last_index(), index - 1);
+    work.disk.set_bytes_max(None);
+    log.append(&write(index)).unwrap();
+    log.sync(1_000_001).unwrap();
+    work.disk.crash(3);
+    let (log, recovered) = open(&work);
+    assert_eq!(recovered.last_index, index);
+    work.history.clear();
+    assert_eq!(super::model::scan_all(&log).unwrap(), (1..=index).map(entry).collect::<Vec<_>>());
+}
