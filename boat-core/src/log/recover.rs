@@ -126,7 +126,8 @@ fn assemble(
     (state, catalog, segment): (LogState, Catalog, ActiveSegment),
     watermark: WatermarkFile,
 ) -> Log {
-    let view = View { catalog, segment: segment.id, file: Arc::clone(&segment.file) };
+    let file = Arc::clone(&segment.file);
+    let view = View { catalog, segment: segment.id, file, written: segment.written };
     Log {
         shared: Arc::new(Shared::new(files, directory.to_owned(), view)),
         config,
@@ -269,6 +270,9 @@ fn reopen(
         let (path, at) = (segment.path.display(), segment.written);
         warnings.push(format!("{path}: cut {cut} bytes at byte {at} that were never synced: {why}"));
         segment.file.allocate(segment.written, cut).map_err(LogError::io("clear", &segment.path))?;
+    }
+    if sealed {
+        segment.trim(segment.written)?;
     }
     let vouched = if synced.segment == segment.id { synced.segment_bytes } else { segment.header_bytes };
     tail::rewrite(&*segment.file, &segment.path, (vouched, segment.written))?;

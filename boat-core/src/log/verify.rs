@@ -16,27 +16,26 @@ impl LogReader {
     /// # Errors
     /// The first [`LogError::Corrupt`] (or [`LogError::Version`]) that is found, oldest segment first.
     pub fn verify(&self) -> Result<(), LogError> {
-        let (active, active_end) = {
+        let (active, written) = {
             let view = self.shared.view();
-            (view.segment, view.catalog.spans().last().filter(|span| span.segment == view.segment).copied())
+            (view.segment, view.written)
         };
         let mut previous = 0;
         for id in 1..active {
             previous = verify_segment(&*self.shared.files, &self.shared.directory, id, previous, None)?;
         }
-        let end = active_end.map_or(0, |span| span.end_offset);
-        verify_segment(&*self.shared.files, &self.shared.directory, active, previous, Some(end))?;
+        verify_segment(&*self.shared.files, &self.shared.directory, active, previous, Some(written))?;
         Ok(())
     }
 }
 
-/// Checks one segment, up to `end` where it is not sealed, and gives the checksum that the next one must name.
+/// Checks one segment, up to `written` where it is not sealed, and gives the checksum that the next one must name.
 fn verify_segment(
     files: &dyn Files,
     directory: &Path,
     id: u64,
     previous: u32,
-    end: Option<u64>,
+    written: Option<u64>,
 ) -> Result<u32, LogError> {
     let path = segment::path(directory, id);
     let file: Arc<dyn File> = files.open(&path).map_err(LogError::io("open", &path))?.into();
@@ -45,7 +44,7 @@ fn verify_segment(
         return Err(LogError::corrupt(&path, 0, "the segment does not follow the one before it"));
     }
     let file_bytes = file.len().map_err(LogError::io("read", &path))?;
-    let end = end.unwrap_or(file_bytes);
+    let end = written.unwrap_or(file_bytes);
     let mut blocks = Blocks::new(Arc::clone(&file), path.clone(), id, (header_bytes, end), BLOCK_BYTES);
     blocks.previous = Some(checksum);
     let mut sealed = false;
@@ -61,7 +60,7 @@ fn verify_segment(
         };
         return Err(LogError::corrupt(&path, blocks.offset, why));
     }
-    if end == file_bytes {
+    if written.is_none() {
         segment::read_footer(&*file, &path, id)?;
     }
     Ok(blocks.previous.unwrap_or(checksum))
