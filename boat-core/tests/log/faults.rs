@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use boat_core::Membership;
-use boat_core::log::files::{CallKind, Fault};
-use boat_core::log::{Log, LogConfig, LogEntry, LogError, LogWrite};
+use boat_core::log::files::{CallKind, Fault, Files, SimFiles};
+use boat_core::log::{EntryKind, HardState, Log, LogConfig, LogEntry, LogError, LogWrite};
 
 use super::workload::{Work, directory};
 
@@ -69,49 +69,74 @@ fn fail_one(seed: u64, kind: CallKind, nth: u64, fault: Fault) -> bool {
         0 => work.disk.kill(),
         seed => work.disk.crash(seed),
     }
-    work.open().unwrap_or_else(|error| panic!("{name}: {error}"));
+    // What comes after must be as safe as what was before.
+    let mut log = work.open().unwrap_or_else(|error| panic!("{name}: {error}"));
+    for _ in 0..5 {
+        work.step(&mut log).unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+    drop(log);
+    work.disk.crash(nth);
+    work.open().unwrap_or_else(|error| panic!("{name}, afterwards: {error}"));
     failed
 }
 
 #[test]
 fn a_full_disk_stops_appends_and_goes_by() {
-    let mut work = Work::new(1);
+    let (mut segments, mut steps) = (0, 0);
+    for bytes_max in (30 << 10..60 << 10).step_by(500) {
+        match fill_up(bytes_max) {
+            true => segments += 1,
+            false => steps += 1,
+        }
+    }
+    assert!(segments > 5 && steps > 5, "both ways of growing must meet the full disk: {segments} {steps}");
+}
+
+fn numbered(index: u64) -> LogEntry {
+    LogEntry { index, term: 1, kind: EntryKind::Normal, data: vec![7; 1000].into() }
+}
+
+/// Fills a disk of `bytes_max`, then makes room. Says whether it was a new segment that found no space.
+fn fill_up(bytes_max: u64) -> bool {
+    let disk = SimFiles::new();
     let config = LogConfig { segment_bytes: 16 << 10, allocate_bytes: 4 << 10, ..LogConfig::default() };
-    let open = |work: &Work| {
-        Log::open(Arc::new(work.disk.clone()), directory(), config.clone(), Membership::default()).unwrap()
-    };
-    let (mut log, _) = open(&work);
-    work.disk.set_bytes_max(Some(40 << 10));
-    let entry = |index| LogEntry {
-        index,
-        term: 1,
-        kind: boat_core::log::EntryKind::Normal,
-        data: vec![7; 1000].into(),
-    };
-    let write = |index| LogWrite { entries: vec![entry(index)], ..LogWrite::default() };
+    let open =
+        || Log::open(Arc::new(disk.clone()), directory(), config.clone(), Membership::default()).unwrap();
+    let write = |index| LogWrite { entries: vec![numbered(index)], ..LogWrite::default() };
+    let names = || disk.list(directory()).unwrap();
+    let (mut log, _) = open();
+    disk.set_bytes_max(Some(bytes_max));
     let mut index = 1;
     let file = loop {
+        let (free, before) = (disk.free_bytes(directory()).unwrap(), names());
         match log.append(&write(index)) {
             Ok(()) => index += 1,
-            Err(LogError::Full { file, .. }) => break file,
+            Err(LogError::Full { file, .. }) => {
+                // Nothing is left of the attempt.
+                assert_eq!((disk.free_bytes(directory()).unwrap(), names()), (free, before), "{bytes_max}");
+                break file;
+            }
             Err(error) => panic!("{error}"),
         }
         log.sync(index).unwrap();
         assert!(index < 100);
     };
-    assert!(index > 20, "full at {index}: {}", file.display());
-    // Nothing is left of the attempt, what is there stays, and what was allocated takes writes.
-    let names = boat_core::log::files::Files::list(&work.disk, directory()).unwrap();
-    assert!(names.iter().all(|name| !name.ends_with(".tmp")), "{names:?}");
+    let new_segment = !names().iter().any(|name| file.ends_with(name));
     assert!(matches!(log.append(&write(index)), Err(LogError::Full { .. })));
+    // What is there stays, and what was allocated takes writes.
+    log.append(&LogWrite {
+        hard_state: Some(HardState { term: 1, vote: 2, commit: 1 }),
+        ..LogWrite::default()
+    })
+    .ok();
     log.sync(1_000_000).unwrap();
     assert_eq!(log.reader().last_index(), index - 1);
-    work.disk.set_bytes_max(None);
+    disk.set_bytes_max(None);
     log.append(&write(index)).unwrap();
     log.sync(1_000_001).unwrap();
-    work.disk.crash(3);
-    let (log, recovered) = open(&work);
+    disk.crash(bytes_max);
+    let (log, recovered) = open();
     assert_eq!(recovered.last_index, index);
-    work.history.clear();
-    assert_eq!(super::model::scan_all(&log).unwrap(), (1..=index).map(entry).collect::<Vec<_>>());
+    assert_eq!(super::model::scan_all(&log).unwrap(), (1..=index).map(numbered).collect::<Vec<_>>());
+    new_segment
 }

@@ -371,7 +371,8 @@ impl Disk {
     }
 
     fn bytes(&self) -> u64 {
-        self.contents.values().map(|content| content.now.len() as u64).sum()
+        let named = self.names.values().filter_map(|id| self.contents.get(id));
+        named.map(|content| content.now.len() as u64).sum()
     }
 
     fn write(&mut self, id: u64, bytes: &[u8], offset: u64, kind: CallKind) -> io::Result<()> {
