@@ -65,9 +65,9 @@ fn fail_one(seed: u64, kind: CallKind, nth: u64, fault: Fault) -> bool {
     } else if fault == Fault::Error && matches!(kind, CallKind::Write | CallKind::SyncData) {
         assert!(failed, "{name} went by unseen");
     }
-    match nth % 4 {
+    match (seed + nth) % 3 {
         0 => work.disk.kill(),
-        seed => work.disk.crash(seed),
+        _ => work.disk.crash(nth),
     }
     // What comes after must be as safe as what was before.
     let mut log = work.open().unwrap_or_else(|error| panic!("{name}: {error}"));
