@@ -40,6 +40,7 @@ mod segment;
 mod state;
 mod tail;
 mod verify;
+mod walk;
 mod watermark;
 mod writer;
 

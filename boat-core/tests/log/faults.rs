@@ -11,21 +11,16 @@ use super::workload::{Work, directory};
 const STEPS: u32 = 40;
 const FAULTS: [Fault; 5] = [Fault::Error, Fault::Short, Fault::Full, Fault::StopBefore, Fault::StopAfter];
 
-/// Opens and works until the end, or until a call fails.
-fn run(work: &mut Work) -> Result<(), (Option<Log>, LogError)> {
-    let mut log = work.open().map_err(|error| (None, error))?;
-    for _ in 0..STEPS {
-        if let Err(error) = work.step(&mut log) {
-            return Err((Some(log), error));
-        }
-    }
-    Ok(())
+/// Opens and works until the end, or until a call fails. What was opened is left in `log`.
+fn run(work: &mut Work, log: &mut Option<Log>) -> Result<(), LogError> {
+    let log = log.insert(work.open()?);
+    (0..STEPS).try_for_each(|_| work.step(log))
 }
 
 /// How often each kind of call is made by the workload of `seed`.
 fn calls(seed: u64) -> Vec<(CallKind, u64)> {
     let mut work = Work::new(seed);
-    run(&mut work).map_err(|(_, error)| error).unwrap();
+    run(&mut work, &mut None).unwrap();
     CallKind::ALL.into_iter().map(|kind| (kind, work.disk.calls(kind))).collect()
 }
 
@@ -54,10 +49,11 @@ fn fail_one(seed: u64, kind: CallKind, nth: u64, fault: Fault) -> bool {
     let name = format!("seed {seed}, {kind:?} {nth}, {fault:?}");
     let mut work = Work::new(seed);
     work.disk.fail(kind, nth, fault);
-    let result = run(&mut work);
+    let mut log = None;
+    let result = run(&mut work, &mut log);
     assert!(work.disk.has_failed(), "{name} was never made");
     let failed = result.is_err();
-    if let Err((Some(mut log), error)) = result {
+    if let (Err(error), Some(log)) = (&result, &mut log) {
         if must_poison(kind) && !error.is_harmless() {
             assert!(matches!(log.sync(0), Err(LogError::Poisoned(_))), "{name}: {error}");
             assert!(matches!(log.append(&LogWrite::default()), Err(LogError::Poisoned(_))), "{name}");

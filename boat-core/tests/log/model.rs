@@ -4,14 +4,14 @@ use boat_core::Membership;
 use boat_core::log::{HardState, Log, LogEntry, LogError, LogWrite, Recovered};
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Model {
-    pub entries: Vec<LogEntry>,
-    pub hard_state: HardState,
-    pub memberships: Vec<Membership>,
+pub(crate) struct Model {
+    pub(crate) entries: Vec<LogEntry>,
+    pub(crate) hard_state: HardState,
+    pub(crate) memberships: Vec<Membership>,
 }
 
 impl Model {
-    pub fn apply(&mut self, write: &LogWrite) {
+    pub(crate) fn apply(&mut self, write: &LogWrite) {
         if let Some(first) = write.entries.first() {
             self.entries.truncate(first.index as usize - 1);
             self.memberships.retain(|membership| membership.index < first.index);
@@ -21,18 +21,18 @@ impl Model {
         self.hard_state = write.hard_state.unwrap_or(self.hard_state);
     }
 
-    pub fn last_index(&self) -> u64 {
+    pub(crate) fn last_index(&self) -> u64 {
         self.entries.len() as u64
     }
 
-    pub fn term(&self, index: u64) -> u64 {
+    pub(crate) fn term(&self, index: u64) -> u64 {
         (index as usize).checked_sub(1).and_then(|at| self.entries.get(at)).map_or(0, |entry| entry.term)
     }
 
     fn membership(&self) -> Membership {
-        let committed =
+        let mut committed =
             self.memberships.iter().filter(|membership| membership.index <= self.hard_state.commit);
-        committed.last().cloned().unwrap_or_default()
+        committed.next_back().cloned().unwrap_or_default()
     }
 
     fn term_starts(&self) -> Vec<(u64, u64)> {
@@ -46,7 +46,7 @@ impl Model {
     }
 
     /// Whether an opened log is this.
-    pub fn is(&self, recovered: &Recovered, entries: &[LogEntry]) -> bool {
+    pub(crate) fn is(&self, recovered: &Recovered, entries: &[LogEntry]) -> bool {
         let latest = self.memberships.last().filter(|latest| latest.index > self.hard_state.commit);
         self.entries == entries
             && self.hard_state == recovered.hard_state
@@ -60,7 +60,7 @@ impl Model {
 }
 
 /// Everything that a log holds, read by a scan.
-pub fn scan_all(log: &Log) -> Result<Vec<LogEntry>, LogError> {
+pub(crate) fn scan_all(log: &Log) -> Result<Vec<LogEntry>, LogError> {
     let reader = log.reader();
     let mut scan = reader.scan(reader.first_index(), reader.last_index() + 1)?;
     let (mut all, mut block) = (Vec::new(), Vec::new());

@@ -11,12 +11,12 @@ use rand_chacha::ChaCha8Rng;
 
 use super::model::{Model, scan_all};
 
-pub fn directory() -> &'static Path {
+pub(crate) fn directory() -> &'static Path {
     Path::new("node/log")
 }
 
 /// Small enough that every workload seals segments.
-pub fn config(random: &mut ChaCha8Rng) -> LogConfig {
+pub(crate) fn config(random: &mut ChaCha8Rng) -> LogConfig {
     LogConfig {
         segment_bytes: [4 << 10, 8 << 10, 20 << 10][random.gen_range(0..3)],
         allocate_bytes: [4 << 10, 16 << 10][random.gen_range(0..2)],
@@ -27,19 +27,19 @@ pub fn config(random: &mut ChaCha8Rng) -> LogConfig {
 }
 
 /// A log at work, and every state that it may be found in after a crash.
-pub struct Work {
-    pub random: ChaCha8Rng,
-    pub disk: SimFiles,
-    pub now_ms: u64,
-    pub history: Vec<Model>,
+pub(crate) struct Work {
+    pub(crate) random: ChaCha8Rng,
+    pub(crate) disk: SimFiles,
+    pub(crate) now_ms: u64,
+    pub(crate) history: Vec<Model>,
     /// How many writes were appended when the last sync that returned was called.
-    pub synced: usize,
+    pub(crate) synced: usize,
     /// A write that failed half way, so that it may be there or not.
-    pub doubtful: Option<Model>,
+    pub(crate) doubtful: Option<Model>,
 }
 
 impl Work {
-    pub fn new(seed: u64) -> Work {
+    pub(crate) fn new(seed: u64) -> Work {
         Work {
             random: ChaCha8Rng::seed_from_u64(seed),
             disk: SimFiles::new(),
@@ -50,12 +50,12 @@ impl Work {
         }
     }
 
-    pub fn model(&self) -> &Model {
+    pub(crate) fn model(&self) -> &Model {
         self.history.last().unwrap()
     }
 
     /// Opens the log, which must be in a state that it may be in, and goes on from there.
-    pub fn open(&mut self) -> Result<Log, LogError> {
+    pub(crate) fn open(&mut self) -> Result<Log, LogError> {
         let config = config(&mut self.random);
         let (log, recovered) =
             Log::open(Arc::new(self.disk.clone()), directory(), config, Membership::default())?;
@@ -75,7 +75,7 @@ impl Work {
     }
 
     /// Does one random thing.
-    pub fn step(&mut self, log: &mut Log) -> Result<(), LogError> {
+    pub(crate) fn step(&mut self, log: &mut Log) -> Result<(), LogError> {
         self.now_ms += self.random.gen_range(0..400);
         match self.random.gen_range(0..20) {
             0..12 => self.append(log),
