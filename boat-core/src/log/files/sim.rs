@@ -22,7 +22,8 @@ pub use calls::{CallKind, Fault};
 /// A file system in memory. Clones share it.
 ///
 /// It keeps what was synced apart from what was only written, for contents and for directory entries, so that
-/// [`SimFiles::crash`] can lose and tear the rest. Every random choice comes from the seed that the caller gives.
+/// [`SimFiles::crash`] can lose and tear the rest. A sync that fails drops what it should have made durable: it stays
+/// readable, but a later sync does not carry it ([why](https://wiki.postgresql.org/wiki/Fsync_Errors)). Every random choice comes from the seed that the caller gives.
 ///
 /// ```
 /// # use boat_core::log::files::{Files, SimFiles, read_file};
@@ -262,13 +263,19 @@ impl File for SimFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.disk()?.plain(CallKind::SyncData, |disk| {
+        let mut disk = self.disk()?;
+        let synced = disk.plain(CallKind::SyncData, |disk| {
             let content = disk.content(self.content)?;
             for change in std::mem::take(&mut content.unsynced) {
                 change.apply(&mut content.synced);
             }
             Ok(())
-        })
+        });
+        if synced.is_err() && !disk.stopped {
+            // As Linux does: readers still see what was written, but no later sync will carry it to the disk.
+            disk.content(self.content)?.unsynced.clear();
+        }
+        synced
     }
 
     fn set_len(&self, bytes: u64) -> io::Result<()> {
