@@ -13,4 +13,6 @@ mod kill;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
+mod opening;
+#[cfg(test)]
 mod workload;
