@@ -7,7 +7,8 @@ use bytes::{Bytes, BytesMut};
 
 use super::LogError;
 use super::files::File;
-use super::format::batch::{self, BatchHeader, NoBatch};
+use super::format::batch::BatchHeader;
+use super::format::parse::{self, NoBatch};
 
 /// How much of a segment is read at once: enough for the disk, and little enough to stay in a core's cache.
 pub(super) const BLOCK_BYTES: usize = 256 << 10;
@@ -66,7 +67,7 @@ impl Blocks {
             return Step::End;
         }
         let rest = self.block.get(self.at..).unwrap_or_default();
-        let header = match batch::check(rest, self.segment, self.offset, left) {
+        let header = match parse::check(rest, self.segment, self.offset, left) {
             Ok(header) => header,
             Err(NoBatch::Longer(needed)) => return Step::Fill(needed),
             Err(NoBatch::Empty) => return Step::NoBatch(None),

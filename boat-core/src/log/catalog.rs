@@ -133,6 +133,7 @@ mod tests {
         assert_eq!(catalog.span_of(6).unwrap().start_for(6, catalog.points()), 64);
         assert_eq!(catalog.span_of(7).unwrap().offset, 364);
         assert_eq!(catalog.span_of(8), None);
+        assert_eq!(catalog.points(), [Point { index: 1, offset: 64 }, Point { index: 7, offset: 364 }]);
         catalog.start_segment();
         catalog.push(batch(2, 3, 4, 64));
         assert_eq!(catalog.end_index(), 4);

@@ -39,6 +39,8 @@ mod scan;
 mod segment;
 mod state;
 mod tail;
+mod verify;
+mod walk;
 mod watermark;
 mod writer;
 

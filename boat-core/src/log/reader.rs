@@ -36,8 +36,10 @@ pub(super) struct Shared {
 #[derive(Debug)]
 pub(super) struct View {
     pub(super) catalog: Catalog,
+    /// The last segment, its file, and up to where it is written.
     pub(super) segment: u64,
     pub(super) file: Arc<dyn File>,
+    pub(super) written: u64,
 }
 
 #[derive(Debug)]

@@ -4,20 +4,18 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::blocks::{BLOCK_BYTES, Blocks, Step};
-use super::catalog::{Catalog, Span};
-use super::files::{File, Files, TEMPORARY_SUFFIX};
-use super::format::batch::{BatchHeader, BatchKind, HEADER_BYTES};
+use super::catalog::Catalog;
+use super::files::{Files, TEMPORARY_SUFFIX};
 use super::format::sections::Sections;
 use super::format::segment::{self, SegmentHeader};
 use super::reader::{Shared, View};
 use super::segment::{ActiveSegment, PreparedSegment};
 use super::state::LogState;
 use super::tail::{self, Tail};
+use super::walk::{Walked, walk};
 use super::watermark::{Watermark, WatermarkFile};
 use super::{HardState, Log, LogConfig, LogEntry, LogError};
 use crate::Membership;
-use crate::codec::{Malformed, Reader};
 
 /// What a log holds when it is opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,17 +38,6 @@ pub struct Recovered {
     pub tail: Vec<LogEntry>,
     /// What a person should read: for instance that a torn tail was cut.
     pub warnings: Vec<String>,
-}
-
-/// The last segment after a walk over all of its batches.
-struct Walked {
-    state: LogState,
-    catalog: Catalog,
-    segment: ActiveSegment,
-    /// Whether the last batch is a footer.
-    sealed: bool,
-    /// What stands at the end instead of a batch; `None` for nothing.
-    stop: Option<&'static str>,
 }
 
 pub(super) fn open(
@@ -126,7 +113,8 @@ fn assemble(
     (state, catalog, segment): (LogState, Catalog, ActiveSegment),
     watermark: WatermarkFile,
 ) -> Log {
-    let view = View { catalog, segment: segment.id, file: Arc::clone(&segment.file) };
+    let file = Arc::clone(&segment.file);
+    let view = View { catalog, segment: segment.id, file, written: segment.written };
     Log {
         shared: Arc::new(Shared::new(files, directory.to_owned(), view)),
         config,
@@ -147,99 +135,6 @@ fn check_segments(catalog: &Catalog, segments: &BTreeSet<u64>, directory: &Path)
         Some(span) => {
             Err(LogError::corrupt(&segment::path(directory, span.segment), 0, "the segment is missing"))
         }
-    }
-}
-
-/// Reads the last segment, which says of the others what is needed of them.
-fn walk(files: &dyn Files, directory: &Path, id: u64, config: &LogConfig) -> Result<Walked, LogError> {
-    let path = segment::path(directory, id);
-    let file: Arc<dyn File> = files.open(&path).map_err(LogError::io("open", &path))?.into();
-    let (header, header_bytes, checksum) = SegmentHeader::read(&*file, &path, id)?;
-    let file_bytes = file.len().map_err(LogError::io("read", &path))?;
-    let catalog = Catalog::new(header.sections.spans.clone(), config.index_stride_bytes);
-    let state = LogState::from_sections(&header.sections, catalog.first_index(), header.next_index);
-    let segment = ActiveSegment {
-        id,
-        path: path.clone(),
-        file: Arc::clone(&file),
-        header_bytes,
-        synced: header_bytes,
-        written: header_bytes,
-        offset: header_bytes,
-        allocated: file_bytes,
-        previous: checksum,
-    };
-    let mut walked = Walked { state, catalog, segment, sealed: false, stop: None };
-    let mut blocks = Blocks::new(file, path, id, (header_bytes, file_bytes), BLOCK_BYTES);
-    blocks.previous = Some(checksum);
-    loop {
-        match blocks.next()? {
-            Step::Batch(batch, at) => walked.take(&batch, at, &blocks)?,
-            Step::End | Step::Fill(_) => break,
-            Step::NoBatch(why) => {
-                walked.stop = why;
-                break;
-            }
-        }
-        if walked.sealed {
-            break;
-        }
-    }
-    Ok(walked)
-}
-
-impl Walked {
-    /// Takes the next batch into what is known.
-    fn take(&mut self, batch: &BatchHeader, at: usize, blocks: &Blocks) -> Result<(), LogError> {
-        let begins = self.segment.offset;
-        if batch.kind == BatchKind::Footer {
-            self.sealed = true;
-        } else if let Err(Malformed(why)) = self.take_write(batch, at, blocks) {
-            // Its checksum is right, so this was written: no torn write, but a bug or a forgery.
-            return Err(LogError::corrupt(&blocks.path, begins, why));
-        }
-        let ends = begins + batch.total_bytes();
-        if batch.entries > 0 {
-            self.catalog.push(Span {
-                segment: self.segment.id,
-                first_index: batch.first_index,
-                end_index: batch.end_index(),
-                offset: begins,
-                end_offset: ends,
-            });
-        }
-        self.segment.offset = ends;
-        self.segment.written = ends;
-        self.segment.previous = batch.checksum;
-        Ok(())
-    }
-
-    fn take_write(&mut self, batch: &BatchHeader, at: usize, blocks: &Blocks) -> Result<(), Malformed> {
-        let body = blocks.block().get(at + HEADER_BYTES..at + batch.total_bytes() as usize);
-        let mut reader = Reader::new(body.ok_or(Malformed("batch"))?, "batch body");
-        let (hard_state, membership) = batch.state(&mut reader)?;
-        let state = &mut self.state;
-        if batch.entries > 0 {
-            let first = batch.first_index;
-            if first > state.last_index + 1 || first <= state.hard_state.commit || first < state.first_index {
-                return Err(Malformed("batch: its entries do not follow those before it"));
-            }
-            let mut term_before = state.term(first - 1);
-            let mut falls = false;
-            batch.terms(reader, |index, term| {
-                falls |= term < term_before;
-                term_before = term;
-                state.push_entry(index, term);
-            })?;
-            if falls {
-                return Err(Malformed("batch: its terms fall"));
-            }
-        }
-        state.set(hard_state, membership);
-        if state.hard_state.commit > state.last_index {
-            return Err(Malformed("batch: its commit lies beyond its entries"));
-        }
-        Ok(())
     }
 }
 
@@ -269,6 +164,9 @@ fn reopen(
         let (path, at) = (segment.path.display(), segment.written);
         warnings.push(format!("{path}: cut {cut} bytes at byte {at} that were never synced: {why}"));
         segment.file.allocate(segment.written, cut).map_err(LogError::io("clear", &segment.path))?;
+    }
+    if sealed {
+        segment.trim(segment.written)?;
     }
     let vouched = if synced.segment == segment.id { synced.segment_bytes } else { segment.header_bytes };
     tail::rewrite(&*segment.file, &segment.path, (vouched, segment.written))?;

@@ -5,7 +5,8 @@ use std::path::Path;
 use super::LogError;
 use super::files::File;
 use super::format::ALIGNMENT;
-use super::format::batch::{self, HEADER_BYTES, NoBatch};
+use super::format::batch::HEADER_BYTES;
+use super::format::parse::{self, NoBatch};
 
 /// How much is read at once.
 const STEP_BYTES: usize = 1 << 20;
@@ -57,11 +58,11 @@ fn has_voucher(
             continue;
         }
         let header = read(file, path, begins, end.min(begins + HEADER_BYTES as u64))?;
-        let whole = match batch::check(&header, id, begins, end - begins) {
+        let whole = match parse::check(&header, id, begins, end - begins) {
             Err(NoBatch::Longer(total)) => read(file, path, begins, begins + total)?,
             _ => header,
         };
-        if batch::check(&whole, id, begins, end - begins).is_ok_and(|batch| batch.synced > bad) {
+        if parse::check(&whole, id, begins, end - begins).is_ok_and(|batch| batch.synced > bad) {
             return Ok(true);
         }
     }

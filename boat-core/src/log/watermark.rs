@@ -128,7 +128,7 @@ impl WatermarkFile {
         })
     }
 
-    /// Opens the file; `None` if there is none. Says in a warning if only one slot is whole that once was.
+    /// Opens the file; `None` if there is none. One slot may be damaged: a crash can tear the one that takes the writes.
     pub(super) fn open(files: &dyn Files, directory: &Path) -> Result<Option<WatermarkFile>, LogError> {
         let path = directory.join(FILE_NAME);
         let file = match files.open(&path) {

@@ -205,6 +205,7 @@ impl Log {
         self.buffer.shrink_to(self.config.buffer_bytes_max);
         let mut view = self.shared.view.write().unwrap_or_else(PoisonError::into_inner);
         self.waiting.drain(..).for_each(|span| view.catalog.push(span));
+        view.written = self.segment.written;
         Ok(())
     }
 
@@ -287,6 +288,7 @@ impl Log {
         view.catalog.start_segment();
         view.segment = self.segment.id;
         view.file = Arc::clone(&self.segment.file);
+        view.written = self.segment.written;
         Ok(())
     }
 }

@@ -15,7 +15,7 @@ pub struct RealFiles;
 struct RealFile(fs::File);
 
 /// How many zeros one system call writes.
-const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 impl Files for RealFiles {
     fn create(&self, path: &Path) -> io::Result<Box<dyn File>> {

@@ -1,90 +1,29 @@
 //! A disk in memory that crashes, tears and fails on demand, the same way for the same seed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::{File, Files};
+use change::Change;
+use change::NameChange;
+use disk::{Content, Disk, stopped};
 
-/// What a disk may lose less than: writes are torn at multiples of this.
-const SECTOR_BYTES: usize = 512;
+mod calls;
+mod change;
+mod disk;
 
-/// The kinds of calls that can be made to fail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum CallKind {
-    /// [`Files::create`].
-    Create,
-    /// [`Files::open`].
-    Open,
-    /// [`Files::rename`].
-    Rename,
-    /// [`Files::remove`].
-    Remove,
-    /// [`Files::list`].
-    List,
-    /// [`Files::create_directory`].
-    CreateDirectory,
-    /// [`Files::sync_directory`].
-    SyncDirectory,
-    /// [`Files::free_bytes`].
-    FreeBytes,
-    /// [`File::read_at`].
-    Read,
-    /// [`File::write_at`].
-    Write,
-    /// [`File::allocate`].
-    Allocate,
-    /// [`File::sync_data`].
-    SyncData,
-    /// [`File::set_len`].
-    SetLen,
-    /// [`File::len`].
-    Len,
-}
-
-impl CallKind {
-    /// Every kind.
-    pub const ALL: [CallKind; 14] = [
-        CallKind::Create,
-        CallKind::Open,
-        CallKind::Rename,
-        CallKind::Remove,
-        CallKind::List,
-        CallKind::CreateDirectory,
-        CallKind::SyncDirectory,
-        CallKind::FreeBytes,
-        CallKind::Read,
-        CallKind::Write,
-        CallKind::Allocate,
-        CallKind::SyncData,
-        CallKind::SetLen,
-        CallKind::Len,
-    ];
-}
-
-/// How a call fails.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// An input/output error; the call has no effect.
-    Error,
-    /// An error after half of the bytes were written. For calls that write nothing, the same as [`Fault::Error`].
-    Short,
-    /// No space is left; half of the bytes were written.
-    Full,
-    /// The machine stops before the call: it and every later call fails until [`SimFiles::crash`].
-    StopBefore,
-    /// The machine stops after the call.
-    StopAfter,
-}
+pub use calls::{CallKind, Fault};
 
 /// A file system in memory. Clones share it.
 ///
 /// It keeps what was synced apart from what was only written, for contents and for directory entries, so that
-/// [`SimFiles::crash`] can lose and tear the rest. Every random choice comes from the seed that the caller gives.
+/// [`SimFiles::crash`] can lose and tear the rest. A sync that fails drops what it should have made durable: it stays
+/// readable, but a later sync does not carry it ([why](https://wiki.postgresql.org/wiki/Fsync_Errors)). Every random choice comes from the seed that the caller gives.
 ///
 /// ```
 /// # use boat_core::log::files::{Files, SimFiles, read_file};
@@ -103,124 +42,11 @@ pub enum Fault {
 #[derive(Debug, Clone, Default)]
 pub struct SimFiles(Arc<Mutex<Disk>>);
 
-#[derive(Debug, Default)]
-struct Disk {
-    contents: BTreeMap<u64, Content>,
-    names: BTreeMap<PathBuf, u64>,
-    names_synced: BTreeMap<PathBuf, u64>,
-    names_unsynced: Vec<NameChange>,
-    directories: BTreeSet<PathBuf>,
-    next_content: u64,
-    /// Handles of an earlier life fail.
-    life: u64,
-    stopped: bool,
-    calls: BTreeMap<CallKind, u64>,
-    armed: Option<(CallKind, u64, Fault)>,
-    bytes_max: Option<u64>,
-}
-
-#[derive(Debug, Default)]
-struct Content {
-    now: Vec<u8>,
-    synced: Vec<u8>,
-    unsynced: Vec<Change>,
-}
-
-#[derive(Debug)]
-enum Change {
-    Write { offset: usize, bytes: Vec<u8> },
-    SetLen(usize),
-}
-
-#[derive(Debug, Clone)]
-enum NameChange {
-    Put(PathBuf, u64),
-    Move(PathBuf, PathBuf, u64),
-    Gone(PathBuf),
-}
-
 #[derive(Debug)]
 struct SimFile {
     disk: SimFiles,
     content: u64,
     life: u64,
-}
-
-impl Change {
-    fn apply(&self, image: &mut Vec<u8>) {
-        match self {
-            Change::Write { offset, bytes } => put(image, *offset, bytes),
-            Change::SetLen(count) => image.resize(*count, 0),
-        }
-    }
-
-    /// Applies a random part, or all, or nothing.
-    fn apply_torn(&self, image: &mut Vec<u8>, random: &mut ChaCha8Rng) {
-        let whole = random.gen_bool(0.4);
-        match self {
-            _ if whole => self.apply(image),
-            Change::Write { offset, bytes } if random.gen_bool(0.7) => {
-                if random.gen_bool(0.3) {
-                    let kept = random.gen_range(0..=bytes.len());
-                    put(image, *offset, bytes.get(..kept).unwrap_or(bytes));
-                } else {
-                    put_sectors(image, *offset, bytes, random);
-                }
-            }
-            _ => {}
-        }
-    }
-}
-
-/// Writes a random choice of the disk sectors that `bytes` covers.
-fn put_sectors(image: &mut Vec<u8>, offset: usize, bytes: &[u8], random: &mut ChaCha8Rng) {
-    let mut at = 0;
-    while at < bytes.len() {
-        let end = bytes.len().min(at + SECTOR_BYTES - (offset + at) % SECTOR_BYTES);
-        if random.gen_bool(0.5) {
-            put(image, offset + at, bytes.get(at..end).unwrap_or_default());
-        }
-        at = end;
-    }
-}
-
-fn put(image: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
-    if image.len() < offset + bytes.len() {
-        image.resize(offset + bytes.len(), 0);
-    }
-    if let Some(place) = image.get_mut(offset..offset + bytes.len()) {
-        place.copy_from_slice(bytes);
-    }
-}
-
-impl NameChange {
-    fn apply(self, names: &mut BTreeMap<PathBuf, u64>) {
-        match self {
-            NameChange::Put(path, content) => {
-                names.insert(path, content);
-            }
-            NameChange::Move(from, to, content) => {
-                names.remove(&from);
-                names.insert(to, content);
-            }
-            NameChange::Gone(path) => {
-                names.remove(&path);
-            }
-        }
-    }
-
-    fn in_directory(&self, directory: &Path) -> bool {
-        match self {
-            NameChange::Put(path, _) | NameChange::Gone(path) => path.parent() == Some(directory),
-            NameChange::Move(from, to, _) => {
-                from.parent() == Some(directory) || to.parent() == Some(directory)
-            }
-        }
-    }
-}
-
-fn stopped() -> io::Error {
-    io::Error::other("the simulated machine has stopped")
 }
 
 impl SimFiles {
@@ -319,121 +145,6 @@ impl SimFiles {
     fn handle(&self, disk: &Disk, content: u64) -> Box<dyn File> {
         Box::new(SimFile { disk: self.clone(), content, life: disk.life })
     }
-}
-
-impl Disk {
-    fn restart(&mut self) {
-        self.life += 1;
-        self.stopped = false;
-        self.armed = None;
-        let used: BTreeSet<u64> = self.names.values().chain(self.names_synced.values()).copied().collect();
-        self.contents.retain(|id, _| used.contains(id));
-    }
-
-    /// Counts a call and says which fault strikes it.
-    fn call(&mut self, kind: CallKind) -> io::Result<Option<Fault>> {
-        if self.stopped {
-            return Err(stopped());
-        }
-        let count = self.calls.entry(kind).or_insert(0);
-        let this = *count;
-        *count += 1;
-        let fault =
-            self.armed.filter(|(armed, at, _)| (*armed, *at) == (kind, this)).map(|(_, _, fault)| fault);
-        if fault.is_some() {
-            self.armed = None;
-        }
-        match fault {
-            Some(Fault::StopBefore) => {
-                self.stopped = true;
-                Err(stopped())
-            }
-            other => Ok(other),
-        }
-    }
-
-    /// Carries out a call that writes no bytes.
-    fn plain<T>(&mut self, kind: CallKind, act: impl FnOnce(&mut Disk) -> io::Result<T>) -> io::Result<T> {
-        match self.call(kind)? {
-            None => act(self),
-            Some(Fault::StopAfter) => {
-                act(self)?;
-                self.stopped = true;
-                Err(stopped())
-            }
-            Some(Fault::Full) => Err(io::ErrorKind::StorageFull.into()),
-            Some(_) => Err(io::Error::other("a simulated fault")),
-        }
-    }
-
-    fn content(&mut self, id: u64) -> io::Result<&mut Content> {
-        self.contents.get_mut(&id).ok_or_else(|| io::ErrorKind::NotFound.into())
-    }
-
-    fn bytes(&self) -> u64 {
-        self.contents.values().map(|content| content.now.len() as u64).sum()
-    }
-
-    fn write(&mut self, id: u64, bytes: &[u8], offset: u64, kind: CallKind) -> io::Result<()> {
-        let fault = self.call(kind)?;
-        let half = bytes.get(..bytes.len() / 2).unwrap_or_default();
-        let offset = usize::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
-        let grows = (offset + bytes.len()).saturating_sub(self.content(id)?.now.len()) as u64;
-        let full = self.bytes_max.is_some_and(|bytes_max| grows > 0 && self.bytes() + grows > bytes_max);
-        match fault {
-            Some(Fault::Error) => Err(io::Error::other("a simulated fault")),
-            Some(Fault::Short) => {
-                self.put(id, half, offset)?;
-                Err(io::ErrorKind::WriteZero.into())
-            }
-            fault if full || fault == Some(Fault::Full) => {
-                self.put(id, half, offset)?;
-                Err(io::ErrorKind::StorageFull.into())
-            }
-            fault => {
-                self.put(id, bytes, offset)?;
-                self.stopped = fault == Some(Fault::StopAfter);
-                if self.stopped { Err(stopped()) } else { Ok(()) }
-            }
-        }
-    }
-
-    fn put(&mut self, id: u64, bytes: &[u8], offset: usize) -> io::Result<()> {
-        let content = self.content(id)?;
-        put(&mut content.now, offset, bytes);
-        content.unsynced.push(Change::Write { offset, bytes: bytes.to_vec() });
-        Ok(())
-    }
-
-    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
-        if let Some(content) = self.names.remove(from) {
-            self.names.insert(to.to_owned(), content);
-            self.names_unsynced.push(NameChange::Move(from.to_owned(), to.to_owned(), content));
-            return Ok(());
-        }
-        if !self.directories.contains(from) {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        // A directory: its own name is what changes, so what it holds moves in one step, durably.
-        let moved =
-            |path: &PathBuf| path.strip_prefix(from).map_or_else(|_| path.clone(), |rest| to.join(rest));
-        self.directories = self.directories.iter().map(moved).map(trim).collect();
-        self.names = self.names.iter().map(|(path, id)| (moved(path), *id)).collect();
-        self.names_synced = self.names_synced.iter().map(|(path, id)| (moved(path), *id)).collect();
-        for change in &mut self.names_unsynced {
-            *change = match change {
-                NameChange::Put(path, id) => NameChange::Put(moved(path), *id),
-                NameChange::Move(a, b, id) => NameChange::Move(moved(a), moved(b), *id),
-                NameChange::Gone(path) => NameChange::Gone(moved(path)),
-            };
-        }
-        Ok(())
-    }
-}
-
-/// `join("")` leaves a slash behind.
-fn trim(path: PathBuf) -> PathBuf {
-    path.components().collect()
 }
 
 impl Files for SimFiles {
@@ -552,13 +263,19 @@ impl File for SimFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.disk()?.plain(CallKind::SyncData, |disk| {
+        let mut disk = self.disk()?;
+        let synced = disk.plain(CallKind::SyncData, |disk| {
             let content = disk.content(self.content)?;
             for change in std::mem::take(&mut content.unsynced) {
                 change.apply(&mut content.synced);
             }
             Ok(())
-        })
+        });
+        if synced.is_err() && !disk.stopped {
+            // As Linux does: readers still see what was written, but no later sync will carry it to the disk.
+            disk.content(self.content)?.unsynced.clear();
+        }
+        synced
     }
 
     fn set_len(&self, bytes: u64) -> io::Result<()> {

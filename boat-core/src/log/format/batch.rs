@@ -18,10 +18,7 @@
 //!     per entry         data_bytes u32 | kind u8 | zero u8 x3 | term u64 | data
 //! ```
 
-use bytes::Bytes;
-
-use super::{ALIGNMENT, aligned, membership, pad, patch};
-use crate::Membership;
+use super::{aligned, pad, patch};
 use crate::codec::{Malformed, Reader};
 use crate::log::{EntryKind, HardState, LogEntry, LogWrite};
 
@@ -32,9 +29,9 @@ pub(crate) const BODY_BYTES_MAX: u32 = 256 << 20;
 /// Bytes before an entry's data.
 pub(crate) const ENTRY_HEADER_BYTES: usize = 16;
 
-const FLAG_HARD_STATE: u8 = 1;
-const FLAG_MEMBERSHIP: u8 = 2;
-const CHECKSUM_BYTES: usize = 4;
+pub(super) const FLAG_HARD_STATE: u8 = 1;
+pub(super) const FLAG_MEMBERSHIP: u8 = 2;
+pub(super) const CHECKSUM_BYTES: usize = 4;
 
 /// Where a batch stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,24 +59,7 @@ pub(crate) struct BatchHeader {
     pub(crate) entries: u32,
     pub(crate) first_index: u64,
     pub(crate) kind: BatchKind,
-    flags: u8,
-}
-
-/// Why there is no batch where one could be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum NoBatch {
-    /// The header is all zeros: nothing was written here.
-    Empty,
-    /// The batch is this many bytes long, more than were given, but not more than the file has.
-    Longer(u64),
-    /// What is there is not a batch of this place.
-    Bad(&'static str),
-}
-
-impl From<Malformed> for NoBatch {
-    fn from(Malformed(what): Malformed) -> Self {
-        NoBatch::Bad(what)
-    }
+    pub(super) flags: u8,
 }
 
 /// Bytes that a write takes in its segment.
@@ -164,169 +144,4 @@ fn seal(out: &mut Vec<u8>, start: usize) -> u32 {
     let checksum = crc32c::crc32c(out.get(start + CHECKSUM_BYTES..).unwrap_or_default());
     patch(out, start, &checksum.to_le_bytes());
     checksum
-}
-
-/// The batch that `bytes` begin with, checked against its place and its checksum.
-///
-/// `file_bytes_left` is how much the file holds from `offset` on: no batch is longer.
-///
-/// # Errors
-/// [`NoBatch`] says why there is none.
-pub(crate) fn check(
-    bytes: &[u8],
-    segment: u64,
-    offset: u64,
-    file_bytes_left: u64,
-) -> Result<BatchHeader, NoBatch> {
-    let Some((head, _)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
-        return match file_bytes_left {
-            left if left >= HEADER_BYTES as u64 => Err(NoBatch::Longer(HEADER_BYTES as u64)),
-            _ if bytes.iter().all(|byte| *byte == 0) => Err(NoBatch::Empty),
-            _ => Err(NoBatch::Bad("the file ends within a batch header")),
-        };
-    };
-    let header = parse(head, segment, offset)?;
-    let total = header.total_bytes();
-    if header.body_bytes > BODY_BYTES_MAX || !u64::from(header.body_bytes).is_multiple_of(ALIGNMENT) {
-        return Err(NoBatch::Bad("a batch has an impossible length"));
-    }
-    if total > file_bytes_left {
-        return Err(NoBatch::Bad("the file ends within a batch"));
-    }
-    let whole = usize::try_from(total).ok().and_then(|total| bytes.get(CHECKSUM_BYTES..total));
-    let Some(covered) = whole else { return Err(NoBatch::Longer(total)) };
-    if crc32c::crc32c(covered) != header.checksum {
-        return Err(NoBatch::Bad("a batch's checksum does not match"));
-    }
-    Ok(header)
-}
-
-fn parse(head: &[u8; HEADER_BYTES], segment: u64, offset: u64) -> Result<BatchHeader, NoBatch> {
-    let mut reader = Reader::new(head, "batch header");
-    let (checksum, body_bytes) = (reader.u32()?, reader.u32()?);
-    let place = (reader.u64()?, reader.u64()?);
-    if place != (segment, offset) {
-        let empty = head.iter().all(|byte| *byte == 0);
-        return Err(if empty {
-            NoBatch::Empty
-        } else {
-            NoBatch::Bad("a batch names another place as its own")
-        });
-    }
-    let (synced, previous, entries, first_index) =
-        (reader.u64()?, reader.u32()?, reader.u32()?, reader.u64()?);
-    let kind = match reader.u8()? {
-        1 => BatchKind::Write,
-        2 => BatchKind::Footer,
-        _ => return Err(NoBatch::Bad("a batch is of an unknown kind")),
-    };
-    let flags = reader.u8()?;
-    if flags & !(FLAG_HARD_STATE | FLAG_MEMBERSHIP) != 0 {
-        return Err(NoBatch::Bad("a batch has unknown flags"));
-    }
-    Ok(BatchHeader { checksum, body_bytes, synced, previous, entries, first_index, kind, flags })
-}
-
-impl BatchHeader {
-    /// Header and body, in bytes.
-    pub(crate) fn total_bytes(&self) -> u64 {
-        HEADER_BYTES as u64 + u64::from(self.body_bytes)
-    }
-
-    /// The index behind the last entry.
-    pub(crate) fn end_index(&self) -> u64 {
-        self.first_index.saturating_add(u64::from(self.entries))
-    }
-
-    /// Reads what stands before the entries; the reader is left at the first of them.
-    ///
-    /// # Errors
-    /// [`Malformed`] when the body is not what the header announces.
-    pub(crate) fn state(
-        &self,
-        reader: &mut Reader<'_>,
-    ) -> Result<(Option<HardState>, Option<Membership>), Malformed> {
-        let flagged = |flag| self.flags & flag != 0;
-        let hard_state = if flagged(FLAG_HARD_STATE) { Some(get_hard_state(reader)?) } else { None };
-        if !flagged(FLAG_MEMBERSHIP) {
-            return Ok((hard_state, None));
-        }
-        let count = reader.u32()? as usize;
-        Ok((hard_state, Some(membership::get(reader.slice(count)?)?)))
-    }
-
-    /// Like [`BatchHeader::state`], without making anything of it.
-    ///
-    /// # Errors
-    /// [`Malformed`] when the body is not what the header announces.
-    pub(crate) fn skip_state(&self, reader: &mut Reader<'_>) -> Result<(), Malformed> {
-        if self.flags & FLAG_HARD_STATE != 0 {
-            get_hard_state(reader)?;
-        }
-        if self.flags & FLAG_MEMBERSHIP != 0 {
-            let count = reader.u32()? as usize;
-            reader.slice(count)?;
-        }
-        Ok(())
-    }
-
-    /// Appends to `entries` those with an index in `[low, high)`. Their data are slices of `block`, in which the batch
-    /// begins at `at`.
-    ///
-    /// # Errors
-    /// [`Malformed`] when the body is not what the header announces.
-    pub(crate) fn entries(
-        &self,
-        block: &Bytes,
-        at: usize,
-        (low, high): (u64, u64),
-        entries: &mut Vec<LogEntry>,
-    ) -> Result<(), Malformed> {
-        let malformed = Malformed("batch body");
-        let end = at + HEADER_BYTES + self.body_bytes as usize;
-        let body = block.get(at + HEADER_BYTES..end).ok_or(malformed)?;
-        let mut reader = Reader::new(body, "batch body");
-        self.skip_state(&mut reader)?;
-        entries.reserve((self.entries as usize).min(body.len() / ENTRY_HEADER_BYTES));
-        for index in self.first_index..self.end_index().min(high) {
-            let (data_bytes, kind, term) = entry_head(&mut reader)?;
-            let data = reader.slice(data_bytes)?;
-            if index < low {
-                continue;
-            }
-            let data_end = at + HEADER_BYTES + reader.offset_in(body);
-            let data =
-                if data.is_empty() { Bytes::new() } else { block.slice(data_end - data_bytes..data_end) };
-            entries.push(LogEntry { index, term, kind, data });
-        }
-        Ok(())
-    }
-
-    /// The terms of the entries, in order: `each(index, term)`.
-    ///
-    /// # Errors
-    /// [`Malformed`] when the entries are not exactly what is left in `reader`, padding aside.
-    pub(crate) fn terms(
-        &self,
-        mut reader: Reader<'_>,
-        mut each: impl FnMut(u64, u64),
-    ) -> Result<(), Malformed> {
-        for index in self.first_index..self.end_index() {
-            let (data_bytes, _, term) = entry_head(&mut reader)?;
-            reader.slice(data_bytes)?;
-            each(index, term);
-        }
-        if reader.rest_bytes() < ALIGNMENT as usize { Ok(()) } else { Err(reader.malformed()) }
-    }
-}
-
-fn entry_head(reader: &mut Reader<'_>) -> Result<(usize, EntryKind, u64), Malformed> {
-    let mut head = Reader::new(reader.slice(ENTRY_HEADER_BYTES)?, "entry header");
-    let data_bytes = head.u32()? as usize;
-    let kind = match head.u32()? {
-        0 => EntryKind::Normal,
-        1 => EntryKind::MembershipChange,
-        _ => return Err(head.malformed()),
-    };
-    Ok((data_bytes, kind, head.u64()?))
 }

@@ -2,6 +2,7 @@
 
 pub(super) mod batch;
 pub(super) mod membership;
+pub(super) mod parse;
 pub(super) mod sections;
 pub(super) mod segment;
 

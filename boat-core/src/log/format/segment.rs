@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use super::batch::{self, HEADER_BYTES, Place};
 use super::sections::Sections;
-use super::{VERSION, patch};
+use super::{VERSION, parse, patch};
 use crate::codec::Reader;
 use crate::log::LogError;
 use crate::log::files::File;
@@ -143,7 +143,7 @@ pub(crate) fn read_footer(file: &dyn File, path: &Path, id: u64) -> Result<(Sect
     let mut bytes = vec![0; footer_bytes as usize];
     file.read_at(&mut bytes, offset).map_err(LogError::io("read", path))?;
     let bad = |_| LogError::corrupt(path, offset, "a sealed segment's footer is damaged");
-    let header = batch::check(&bytes, id, offset, footer_bytes).map_err(bad)?;
+    let header = parse::check(&bytes, id, offset, footer_bytes).map_err(bad)?;
     if header.kind != batch::BatchKind::Footer || header.total_bytes() != footer_bytes {
         return Err(missing());
     }
