@@ -7,6 +7,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use crate::http::{Message, ask, read, request};
+use crate::patient;
 
 fn any_port() -> SocketAddr {
     "127.0.0.1:0".parse().unwrap()
@@ -22,7 +23,7 @@ async fn predict(engine: &Engine, body: &str) -> Message {
 
 #[tokio::test]
 async fn answers_are_clippers_byte_for_byte() {
-    let engine = engine(EngineConfig::default()).await;
+    let engine = engine(patient(ModelKind::Echo)).await;
     let hello = predict(&engine, r#"{"input":"Hello"}"#).await;
     assert_eq!(hello.text(), r#"{"query_id":0,"output":"Hello","default":false}"#);
     assert_eq!(hello.head, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 47\r\n\r\n");
@@ -49,7 +50,7 @@ async fn answers_are_clippers_byte_for_byte() {
 
 #[tokio::test]
 async fn bad_bodies_get_400_with_error_and_cause() {
-    let engine = engine(EngineConfig::default()).await;
+    let engine = engine(patient(ModelKind::Echo)).await;
     for (body, error, cause) in [
         ("", "Json error", "EOF"),
         ("{", "Json error", "EOF"),
@@ -75,7 +76,7 @@ async fn bad_bodies_get_400_with_error_and_cause() {
 
 #[tokio::test]
 async fn what_clipper_does_not_know_is_closed_without_a_byte() {
-    let engine = engine(EngineConfig::default()).await;
+    let engine = engine(patient(ModelKind::Echo)).await;
     for (method, path) in [
         ("GET", "/"),
         ("GET", "/default/predict"),
@@ -98,7 +99,8 @@ async fn each_input_type_has_its_rules() {
         (InputType::Floats, "[1.5]", "[1.5]", "[3.5e38]"),
         (InputType::Bytes, "\"aGk=\"", "\"aGk=\"", "\"!\""),
     ] {
-        let application = ApplicationConfig { input_type, ..ApplicationConfig::default() };
+        let application =
+            ApplicationConfig { input_type, latency_slo_micros: 60_000_000, ..ApplicationConfig::default() };
         let engine =
             engine(EngineConfig { applications: vec![application], ..EngineConfig::default() }).await;
         let answer = format!("{{\"query_id\":0,\"output\":{output},\"default\":false}}");
@@ -121,7 +123,7 @@ async fn an_application_without_a_model_answers_its_default() {
 
 #[tokio::test]
 async fn feedback_is_accepted_and_ignored() {
-    let engine = engine(EngineConfig::with_model(ModelKind::HashChain)).await;
+    let engine = engine(patient(ModelKind::HashChain)).await;
     for (body, status, text) in [
         (r#"{"uid":0,"input":"a","label":1.0}"#, 200, "Feedback received? 1"),
         (r#"{"uid":7,"input":"a","label":1.0}"#, 200, "Feedback received? 0"),
@@ -139,7 +141,7 @@ async fn feedback_is_accepted_and_ignored() {
 
 #[tokio::test]
 async fn metrics_have_clippers_shape() {
-    let engine = engine(EngineConfig::default()).await;
+    let engine = engine(patient(ModelKind::Echo)).await;
     predict(&engine, r#"{"input_batch":["a","b"]}"#).await;
     let metrics = ask(engine.address(), "GET", "/metrics", b"").await.unwrap();
     assert!(metrics.text().starts_with("{\n    \"counters\": [\n        {\n"), "{}", metrics.text());
@@ -162,19 +164,25 @@ async fn metrics_have_clippers_shape() {
 }
 
 #[tokio::test]
-async fn bodies_are_limited_and_slow_heads_cut_off() {
-    let config = EngineConfig { body_bytes_max: 20, header_timeout_ms: 50, ..EngineConfig::default() };
-    let engine = engine(config).await;
+async fn bodies_are_limited() {
+    let engine = engine(EngineConfig { body_bytes_max: 20, ..patient(ModelKind::Echo) }).await;
     assert_eq!(predict(&engine, r#"{"input":"0123456"}"#).await.status(), 200);
     assert_eq!(predict(&engine, r#"{"input":"012345678"}"#).await.status(), 413);
+}
+
+#[tokio::test]
+async fn a_head_that_never_ends_and_an_idle_connection_are_cut_off() {
+    let engine = engine(EngineConfig { header_timeout_ms: 50, ..patient(ModelKind::Echo) }).await;
     let mut slow = TcpStream::connect(engine.address()).await.unwrap();
     slow.write_all(b"POST /default/predict HT").await.unwrap();
     assert_eq!(read(&mut slow).await, None);
+    let mut idle = TcpStream::connect(engine.address()).await.unwrap();
+    assert_eq!(read(&mut idle).await, None);
 }
 
 #[tokio::test]
 async fn a_body_that_never_ends_is_cut_off() {
-    let engine = engine(EngineConfig { body_timeout_ms: 50, ..EngineConfig::default() }).await;
+    let engine = engine(EngineConfig { body_timeout_ms: 50, ..patient(ModelKind::Echo) }).await;
     let mut slow = TcpStream::connect(engine.address()).await.unwrap();
     let whole = request("POST", "/default/predict", br#"{"input":"a"}"#);
     slow.write_all(&whole[..whole.len() - 1]).await.unwrap();
@@ -183,7 +191,7 @@ async fn a_body_that_never_ends_is_cut_off() {
 
 #[tokio::test]
 async fn connections_are_kept_and_past_the_limit_wait_for_their_turn() {
-    let engine = engine(EngineConfig { connections_max: 1, ..EngineConfig::default() }).await;
+    let engine = engine(EngineConfig { connections_max: 1, ..patient(ModelKind::Echo) }).await;
     let body = request("POST", "/default/predict", br#"{"input":"a"}"#);
     let mut first = TcpStream::connect(engine.address()).await.unwrap();
     let mut second = TcpStream::connect(engine.address()).await.unwrap();
@@ -199,7 +207,7 @@ async fn connections_are_kept_and_past_the_limit_wait_for_their_turn() {
 
 #[tokio::test]
 async fn a_restart_is_like_that_of_a_process() {
-    let mut engine = engine(EngineConfig::with_model(ModelKind::HashChain)).await;
+    let mut engine = engine(patient(ModelKind::HashChain)).await;
     let fresh = HashChain::default().step(b"a");
     let answer = format!("{{\"query_id\":0,\"output\":{fresh:?},\"default\":false}}");
     assert_eq!(predict(&engine, r#"{"input":"a"}"#).await.text(), answer);
@@ -222,7 +230,7 @@ async fn a_restart_is_like_that_of_a_process() {
 
 #[tokio::test]
 async fn a_taken_port_is_told_and_a_shut_down_engine_gives_it_back() {
-    let first = engine(EngineConfig::default()).await;
+    let first = engine(patient(ModelKind::Echo)).await;
     let address = first.address();
     let second = Engine::start(address, EngineConfig::default()).await;
     assert!(matches!(&second, Err(EngineError::AddressInUse(taken)) if *taken == address), "{second:?}");

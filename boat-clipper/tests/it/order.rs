@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
-use boat_clipper::{ClipperConfig, ClipperPredictor, Engine, EngineConfig, HashChain, ModelKind, Renewal};
+use boat_clipper::{ClipperConfig, ClipperPredictor, Engine, HashChain, ModelKind, Renewal};
 use boat_core::{Call, Predictor};
 use proptest::prelude::*;
 
 use crate::fake::{Act, Fake};
-use crate::{calls, input, output, predict};
+use crate::{calls, input, output, patient, predict};
 
 /// Few different inputs, so that repeats are frequent.
 fn inputs() -> impl Strategy<Value = Vec<String>> {
@@ -68,7 +68,7 @@ proptest! {
     #[test]
     fn through_an_engine(inputs in inputs(), calls_max in 1_usize..100, batch_inputs_max in 1_usize..20) {
         runtime().block_on(async {
-            let engine = EngineConfig::with_model(ModelKind::HashChain);
+            let engine = patient(ModelKind::HashChain);
             let engine = Engine::start("127.0.0.1:0".parse().unwrap(), engine).await.unwrap();
             let (address, renewal) = (engine.address(), Renewal::Engine(Box::new(engine)));
             let config = ClipperConfig { batch_inputs_max, ..ClipperConfig::default() };

@@ -2,12 +2,12 @@
 
 use std::net::SocketAddr;
 
-use boat_clipper::{ClipperConfig, ClipperPredictor, Engine, EngineConfig, HashChain, ModelKind, Renewal};
+use boat_clipper::{ClipperConfig, ClipperPredictor, Engine, HashChain, ModelKind, Renewal};
 use boat_core::{CallOutcome, Predictor, RequestKind, StateKind};
 use tokio::net::TcpListener;
 
 use crate::fake::{Act, Fake};
-use crate::{calls, input, lost, output, predict, unavailable};
+use crate::{calls, input, lost, output, patient, predict, unavailable};
 
 fn answer(text: &str) -> Vec<u8> {
     format!("{{\"query_id\":5,\"output\":{text},\"default\":false}}").into()
@@ -62,8 +62,8 @@ async fn every_doubt_about_what_ran_is_a_lost_state() {
         (Act::Answer(200, vec![b' '; 2_000]), "broke off"),
     ] {
         let mut fake = Fake::always(act.clone()).await;
-        let config =
-            ClipperConfig { call_timeout_ms: 200, answer_bytes_max: 1_000, ..ClipperConfig::default() };
+        let call_timeout_ms = if matches!(act, Act::Hang) { 200 } else { 20_000 };
+        let config = ClipperConfig { call_timeout_ms, answer_bytes_max: 1_000, ..ClipperConfig::default() };
         let mut predictor = predictor_with(fake.address, config);
         let (outcomes, ended) = predict(&mut predictor, &calls(&[input("a")])).await;
         let told = lost(ended);
@@ -233,7 +233,7 @@ async fn a_foreign_clipper_is_used_only_while_it_is_fresh() {
 
 #[tokio::test]
 async fn after_a_reset_an_engines_model_is_fresh() {
-    let engine = EngineConfig::with_model(ModelKind::HashChain);
+    let engine = patient(ModelKind::HashChain);
     let engine = Engine::start("127.0.0.1:0".parse().unwrap(), engine).await.unwrap();
     let address = engine.address();
     let renewal = Renewal::Engine(Box::new(engine));
