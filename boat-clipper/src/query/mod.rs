@@ -29,8 +29,8 @@ pub enum Renewal {
     /// The engine is the predictor's own: [`Engine::restart`] makes its model fresh.
     Engine(Box<Engine>),
     /// A Clipper that somebody else runs. Boat cannot restart it, and tells whether it is fresh by the count of predictions
-    /// in its metrics; somebody must restart query frontend and model container, both. A model without state needs no
-    /// restart.
+    /// in its metrics; somebody must restart query frontend and model container, both: the count is the frontend's, and says
+    /// nothing of a container that outlived it. A model without state needs no restart.
     External,
 }
 
@@ -75,6 +75,8 @@ pub struct ClipperPredictor {
     renewal: Renewal,
     /// Why nobody knows the model's state, if so.
     void: Option<String>,
+    /// Whether a prediction was answered since the last reset, so that a frontend that goes on counting shows it.
+    answered: bool,
 }
 
 /// The answer to one batch of inputs.
@@ -98,7 +100,7 @@ impl ClipperPredictor {
         config.check()?;
         let path = format!("/{}/predict", config.application);
         let connection = Connection::new(address, &config);
-        Ok(ClipperPredictor { config, path, connection, renewal, void: None })
+        Ok(ClipperPredictor { config, path, connection, renewal, void: None, answered: false })
     }
 
     /// Where the query frontend is.
@@ -135,6 +137,7 @@ impl ClipperPredictor {
         })?;
         // A model's bytes pass through Clipper as they are; those that are no UTF-8 become U+FFFD, on every node alike.
         let answer = String::from_utf8_lossy(&answer);
+        self.answered |= status == StatusCode::OK;
         match status {
             StatusCode::OK => self.outputs(&answer, inputs.len()).map(Reply::Outputs),
             StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => Ok(Reply::Refused(reason(&answer))),
@@ -189,6 +192,12 @@ impl ClipperPredictor {
             return Err(PredictorError::Unavailable(why));
         }
         match self.renewal {
+            Renewal::External if self.keeps_state() && self.void.is_some() && !self.answered => {
+                Err(PredictorError::Unavailable(format!(
+                    "the first prediction since Clipper at {address} was found fresh is lost, so its count cannot tell \
+                     whether it is fresh again: restart query frontend and model container, then this node"
+                )))
+            }
             Renewal::External if self.keeps_state() => freshness::check(&metrics, &self.config.application)
                 .map_err(|why| PredictorError::Unavailable(format!("Clipper at {address}: {why}"))),
             _ => Ok(()),
@@ -213,6 +222,7 @@ impl Predictor for ClipperPredictor {
         }
         self.ask_freshness().await?;
         self.void = None;
+        self.answered = false;
         Ok(())
     }
 

@@ -40,14 +40,15 @@ impl<'a> Work<'a> {
     pub(super) fn next_batch(&self, inputs_max: usize, bytes_max: usize) -> &[Element<'a>] {
         let rest = self.inputs.get(self.done.len()..).unwrap_or_default();
         let mut seen = HashSet::with_capacity(rest.len().min(inputs_max));
-        let mut bytes = 0;
-        let fits = |element: &&Element<'a>| {
+        let (mut count, mut bytes) = (0, 0);
+        for element in rest.iter().take(inputs_max) {
             bytes += element.json.len();
-            seen.len() < inputs_max
-                && (bytes <= bytes_max || seen.is_empty())
-                && seen.insert(element.input.to_bytes().into_owned())
-        };
-        let count = rest.iter().take_while(fits).count();
+            let fits = bytes <= bytes_max || count == 0;
+            if !(fits && seen.insert(element.input.to_bytes())) {
+                break;
+            }
+            count += 1;
+        }
         rest.get(..count).unwrap_or_default()
     }
 

@@ -232,6 +232,32 @@ async fn a_foreign_clipper_is_used_only_while_it_is_fresh() {
 }
 
 #[tokio::test]
+async fn a_count_of_none_proves_nothing_while_a_lost_call_may_not_have_been_counted() {
+    for answers in [0, 1] {
+        let mut left = answers;
+        let fake = Fake::start(move |body| {
+            if body.is_empty() {
+                let counter = br#"{"counters":[{"app:default:num_predictions":{"count":"0"}}]}"#;
+                return Act::Answer(200, counter.to_vec());
+            }
+            left -= 1;
+            if left < 0 { Act::Close } else { Act::Answer(200, answer("1")) }
+        })
+        .await;
+        let mut predictor = predictor(fake.address);
+        assert_eq!(predictor.reset().await, Ok(()));
+        for _ in 0..answers {
+            assert_eq!(predict(&mut predictor, &calls(&[input("a")])).await.1, Ok(()));
+        }
+        lost(predict(&mut predictor, &calls(&[input("a")])).await.1);
+        match answers {
+            0 => assert!(unavailable(predictor.reset().await).contains("then this node")),
+            _ => assert_eq!(predictor.reset().await, Ok(())),
+        }
+    }
+}
+
+#[tokio::test]
 async fn after_a_reset_an_engines_model_is_fresh() {
     let engine = patient(ModelKind::HashChain);
     let engine = Engine::start("127.0.0.1:0".parse().unwrap(), engine).await.unwrap();
