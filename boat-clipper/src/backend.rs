@@ -1,0 +1,188 @@
+//! A backend as configured.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::str::FromStr;
+
+use boat_core::{Call, CallOutcome, Check, NodeId, Predictor, PredictorError, StateKind};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ClipperConfig, ClipperConfigError, ClipperPredictor, Engine, EngineConfig, EngineError, InputType,
+    LocalPredictor, ModelKind, Renewal,
+};
+
+/// How many times the call limit the latency SLO of Boat's own applications is: a default answer for lateness should never
+/// come before the call has been given up.
+const SLO_CALL_TIMEOUTS: u64 = 10;
+
+/// Where the model lives. Written `engine`, `docker` and `none` in flags and files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BackendKind {
+    /// In an [`Engine`] of the node's own, behind Clipper's HTTP. The default.
+    #[default]
+    Engine,
+    /// In Clipper's containers on Docker.
+    Docker,
+    /// In the node's process, without HTTP.
+    None,
+}
+
+/// The text names no kind of backend.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no backend is called {0:?}: use engine, docker or none")]
+pub struct UnknownBackend(String);
+
+impl FromStr for BackendKind {
+    type Err = UnknownBackend;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "engine" => Ok(BackendKind::Engine),
+            "docker" => Ok(BackendKind::Docker),
+            "none" => Ok(BackendKind::None),
+            _ => Err(UnknownBackend(text.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for BackendKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            BackendKind::Engine => "engine",
+            BackendKind::Docker => "docker",
+            BackendKind::None => "none",
+        })
+    }
+}
+
+/// Configuration of a [`Backend`]. Files may leave out any field; unknown ones are refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BackendConfig {
+    /// The node's number, for log lines. Default 0.
+    pub node: NodeId,
+    /// Where the model lives. Default `engine`.
+    pub kind: BackendKind,
+    /// Which model. Default `echo`.
+    pub model: ModelKind,
+    /// Declares that the model keeps no state, so that nothing is replayed to it. Default false.
+    pub stateless: bool,
+    /// Where the engine's query frontend listens; port 0 lets the system choose. Default `127.0.0.1:1337`.
+    pub query_address: SocketAddr,
+    /// How long one exchange with the query frontend may take, in milliseconds. Default 5,000, at least 1.
+    pub call_timeout_ms: u64,
+}
+
+impl Default for BackendConfig {
+    fn default() -> Self {
+        BackendConfig {
+            node: NodeId(0),
+            kind: BackendKind::default(),
+            model: ModelKind::default(),
+            stateless: false,
+            query_address: SocketAddr::from((Ipv4Addr::LOCALHOST, 1337)),
+            call_timeout_ms: ClipperConfig::default().call_timeout_ms,
+        }
+    }
+}
+
+/// Why there is no backend.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BackendError {
+    /// Boat cannot run Clipper on Docker yet.
+    #[error(
+        "backend docker is not built yet: use --backend engine, which serves the same models over the same HTTP"
+    )]
+    DockerNotBuilt,
+    /// The engine did not start.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The configuration cannot be.
+    #[error(transparent)]
+    Config(#[from] ClipperConfigError),
+}
+
+/// A backend with all that belongs to it: itself the predictor to start a node with. Dropping it ends its engine.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Backend {
+    /// [`BackendKind::Engine`].
+    Engine(Box<ClipperPredictor>),
+    /// [`BackendKind::None`].
+    Local(LocalPredictor),
+}
+
+impl Backend {
+    /// Makes the backend that `config` asks for, and starts what belongs to it, in tasks of the current Tokio runtime.
+    ///
+    /// # Errors
+    /// [`BackendError`], when a port is taken, or the configuration cannot be.
+    pub async fn from_config(config: BackendConfig) -> Result<Backend, BackendError> {
+        let BackendConfig { node, kind, model, stateless, query_address, call_timeout_ms } = config;
+        let state_kind = if stateless { StateKind::Stateless } else { StateKind::Replay };
+        match kind {
+            BackendKind::Engine => {
+                let mut engine = EngineConfig::with_model(model);
+                for application in &mut engine.applications {
+                    let slo_micros = call_timeout_ms.saturating_mul(1_000 * SLO_CALL_TIMEOUTS);
+                    application.latency_slo_micros = slo_micros;
+                }
+                let engine = Engine::start(query_address, engine).await?;
+                let clipper = ClipperConfig { node, state_kind, call_timeout_ms, ..ClipperConfig::default() };
+                let address = engine.address();
+                let predictor = ClipperPredictor::new(address, clipper, Renewal::Engine(Box::new(engine)))?;
+                Ok(Backend::Engine(Box::new(predictor)))
+            }
+            BackendKind::Docker => Err(BackendError::DockerNotBuilt),
+            BackendKind::None => {
+                let factory = model.factory();
+                Ok(Backend::Local(LocalPredictor::new(node, InputType::Strings, state_kind, factory)))
+            }
+        }
+    }
+
+    /// Where the query frontend listens, if there is one.
+    pub fn query_address(&self) -> Option<SocketAddr> {
+        match self {
+            Backend::Engine(predictor) => Some(predictor.query_address()),
+            Backend::Local(_) => None,
+        }
+    }
+}
+
+impl Predictor for Backend {
+    fn state_kind(&self) -> StateKind {
+        match self {
+            Backend::Engine(predictor) => predictor.state_kind(),
+            Backend::Local(predictor) => predictor.state_kind(),
+        }
+    }
+
+    fn check(&self) -> Check {
+        match self {
+            Backend::Engine(predictor) => predictor.check(),
+            Backend::Local(predictor) => predictor.check(),
+        }
+    }
+
+    async fn reset(&mut self) -> Result<(), PredictorError> {
+        match self {
+            Backend::Engine(predictor) => predictor.reset().await,
+            Backend::Local(predictor) => predictor.reset().await,
+        }
+    }
+
+    async fn predict(
+        &mut self,
+        calls: &[Call],
+        outcomes: &mut Vec<CallOutcome>,
+    ) -> Result<(), PredictorError> {
+        match self {
+            Backend::Engine(predictor) => predictor.predict(calls, outcomes).await,
+            Backend::Local(predictor) => predictor.predict(calls, outcomes).await,
+        }
+    }
+}

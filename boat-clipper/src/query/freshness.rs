@@ -1,0 +1,53 @@
+//! Whether a Clipper that somebody else runs has answered anything yet.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Metrics {
+    counters: Vec<BTreeMap<String, Counter>>,
+}
+
+#[derive(Deserialize)]
+struct Counter {
+    count: String,
+}
+
+/// Reads Clipper's `/metrics`. The error says what is wrong, and what helps.
+pub(super) fn check(metrics: &[u8], application: &str) -> Result<(), String> {
+    let metrics: Metrics = serde_json::from_slice(metrics)
+        .map_err(|error| format!("GET /metrics gave something else than Clipper's metrics: {error}"))?;
+    let name = format!("app:{application}:num_predictions");
+    let count = metrics.counters.iter().find_map(|counter| counter.get(&name));
+    match count.map(|counter| counter.count.as_str()) {
+        Some("0") => Ok(()),
+        Some(count) => Err(format!(
+            "application {application} has answered {count} predictions already, so its model is not fresh; restart the \
+             query frontend and the model container, and Boat replays what it must"
+        )),
+        None => Err(format!("there is no application {application}; create it and link its model")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_application_that_has_answered_nothing_is_fresh() {
+        let metrics = |count: &str| {
+            format!(
+                r#"{{"counters":[{{"internal:x":{{"count":"9"}}}},{{"app:default:num_predictions":{{"count":{count}}}}}],
+                "ratio_counters":[{{"y":{{"ratio":"nan"}}}}],"meters":[],"histograms":[]}}"#
+            )
+        };
+        assert_eq!(check(metrics("\"0\"").as_bytes(), "default"), Ok(()));
+        assert!(
+            check(metrics("\"7\"").as_bytes(), "default").unwrap_err().contains("answered 7 predictions")
+        );
+        assert!(check(metrics("\"0\"").as_bytes(), "other").unwrap_err().contains("no application other"));
+        assert!(check(metrics("0").as_bytes(), "default").is_err());
+        assert!(check(b"hello", "default").is_err());
+    }
+}
