@@ -5,8 +5,11 @@
 //! disk or its model replays that log until the model's state is as if nothing had happened.
 mod codec;
 mod command;
+pub mod config;
 pub mod digest;
 mod error;
+#[cfg(feature = "http")]
+pub mod http;
 mod ids;
 pub mod log;
 mod membership;
