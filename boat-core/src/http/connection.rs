@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use super::problem::{Code, Problem};
 use super::routes::Routes;
-use super::server::Phase;
+use super::server::ServerState;
 use super::socket::Socket;
 use super::{Frontend, HttpOptions, Service};
 
@@ -41,32 +41,36 @@ impl Peer {
     }
 }
 
-/// Serves `stream` until its client, a limit or `phase` ends it. A request that is being answered is finished first, unless
-/// the phase is [`Phase::Closing`].
+/// Serves `stream` until its client, a limit or `state` ends it. A request that is being answered is finished first, unless
+/// the state is [`ServerState::Closing`].
 pub(super) async fn serve<S, T>(
     frontend: &Frontend<S>,
     routes: &Routes<S>,
     stream: T,
     peer: Arc<Peer>,
-    mut phase: watch::Receiver<Phase>,
+    mut state: watch::Receiver<ServerState>,
 ) where
     S: Service,
     T: AsyncRead + AsyncWrite + Unpin,
 {
-    let socket = TokioIo::new(Socket::new(stream, frontend.options.write_timeout()));
+    let socket = Socket::new(stream, frontend.options.write_timeout());
+    let hurry = socket.hurry_switch();
     let answer = service_fn(|request| {
         let peer = &peer;
         async move { Ok::<_, Infallible>(routes.answer(request, peer).await) }
     });
-    let mut connection = builder(&frontend.options).serve_connection(socket, answer);
+    let mut connection = builder(&frontend.options).serve_connection(TokioIo::new(socket), answer);
     let ended = loop {
-        let phase = tokio::select! {
+        let state = tokio::select! {
             ended = &mut connection => break ended,
-            phase = next(&mut phase) => phase,
+            state = next(&mut state) => state,
         };
-        match phase {
-            Phase::Closing => break Ok(()),
-            Phase::Serving | Phase::Draining => Pin::new(&mut connection).graceful_shutdown(),
+        match state {
+            ServerState::Closing => break Ok(()),
+            ServerState::Serving | ServerState::Draining => {
+                hurry.store(true, Ordering::Relaxed);
+                Pin::new(&mut connection).graceful_shutdown();
+            }
         }
     };
     if peer.wipe.load(Ordering::Acquire) {
@@ -81,11 +85,11 @@ pub(super) async fn serve<S, T>(
     }
 }
 
-/// The next phase; a server whose handle is gone is closing.
-async fn next(phase: &mut watch::Receiver<Phase>) -> Phase {
-    match phase.changed().await {
-        Ok(()) => *phase.borrow_and_update(),
-        Err(_) => Phase::Closing,
+/// The next state; a server whose handle is gone is closing.
+async fn next(state: &mut watch::Receiver<ServerState>) -> ServerState {
+    match state.changed().await {
+        Ok(()) => *state.borrow_and_update(),
+        Err(_) => ServerState::Closing,
     }
 }
 

@@ -29,7 +29,7 @@ const CLOSING_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What the server is doing, for its connections to follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(super) enum ServerState {
     /// Takes connections and requests.
     Serving,
     /// Takes nothing new, and finishes what it has.
@@ -42,7 +42,7 @@ pub(super) enum Phase {
 #[derive(Debug)]
 pub struct HttpServer {
     local_address: SocketAddr,
-    phase: watch::Sender<Phase>,
+    state: watch::Sender<ServerState>,
     connections: Arc<Semaphore>,
     options: Checked<HttpOptions>,
     listening: JoinHandle<()>,
@@ -64,13 +64,13 @@ pub fn serve<S: Service>(
     extra_routes: Router,
 ) -> io::Result<HttpServer> {
     let local_address = listener.local_addr()?;
-    let (phase, phases) = watch::channel(Phase::Serving);
+    let (state, states) = watch::channel(ServerState::Serving);
     let frontend = Arc::new(Frontend::new(service, options.clone()));
     let connections = frontend.connections.clone();
     let routes = Arc::new(Routes::new(frontend.clone(), extra_routes));
-    let acceptor = Acceptor { frontend, routes, phases, refusals: Arc::new(Semaphore::new(REFUSALS_MAX)) };
+    let acceptor = Acceptor { frontend, routes, states, refusals: Arc::new(Semaphore::new(REFUSALS_MAX)) };
     let listening = tokio::spawn(acceptor.run(listener));
-    Ok(HttpServer { local_address, phase, connections, options, listening })
+    Ok(HttpServer { local_address, state, connections, options, listening })
 }
 
 impl HttpServer {
@@ -82,7 +82,7 @@ impl HttpServer {
     /// Stops listening, closes idle connections, finishes the requests in flight, and cuts off what is not finished within
     /// `shutdown_timeout_ms`. Gives the number of connections that were cut off.
     pub async fn shutdown(self) -> usize {
-        self.phase.send_replace(Phase::Draining);
+        self.state.send_replace(ServerState::Draining);
         // It ends at once, and by itself; an error would mean that it has ended by a panic.
         let _ = self.listening.await;
         let all = self.options.connections_max;
@@ -90,7 +90,7 @@ impl HttpServer {
             return 0;
         }
         let cut = (all as usize).saturating_sub(self.connections.available_permits());
-        self.phase.send_replace(Phase::Closing);
+        self.state.send_replace(ServerState::Closing);
         let _ = timeout(CLOSING_TIMEOUT, self.connections.acquire_many(all)).await;
         cut
     }
@@ -100,18 +100,18 @@ impl HttpServer {
 struct Acceptor<S> {
     frontend: Arc<Frontend<S>>,
     routes: Arc<Routes<S>>,
-    phases: watch::Receiver<Phase>,
+    states: watch::Receiver<ServerState>,
     refusals: Arc<Semaphore>,
 }
 
 impl<S: Service> Acceptor<S> {
-    /// Runs until the phase is no longer [`Phase::Serving`].
+    /// Runs until the state is no longer [`ServerState::Serving`].
     async fn run(self, listener: TcpListener) {
-        let mut phases = self.phases.clone();
+        let mut states = self.states.clone();
         tokio::select! {
             biased;
             // An error says that the handle was dropped, which ends the server too.
-            _ = phases.changed() => {}
+            _ = states.changed() => {}
             () = self.accept_all(&listener) => {}
         }
     }
@@ -141,9 +141,9 @@ impl<S: Service> Acceptor<S> {
         if let Err(error) = stream.set_nodelay(true) {
             log::debug!("connection of {address}: {error}");
         }
-        let (frontend, routes, phases) = (self.frontend.clone(), self.routes.clone(), self.phases.clone());
+        let (frontend, routes, states) = (self.frontend.clone(), self.routes.clone(), self.states.clone());
         tokio::spawn(async move {
-            connection::serve(&frontend, &routes, stream, Peer::new(address), phases).await;
+            connection::serve(&frontend, &routes, stream, Peer::new(address), states).await;
             drop(permit);
         });
     }

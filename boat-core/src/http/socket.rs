@@ -4,6 +4,8 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -14,7 +16,7 @@ use tokio::time::{Sleep, sleep};
 /// client's system would drop the answer (RFC 9112, 9.6).
 const LINGER: Duration = Duration::from_secs(2);
 /// How much is read at a time, only to be dropped.
-const LINGER_READ_BYTES: usize = 4_096;
+const LINGER_READ_BYTES: usize = 16 << 10;
 
 /// A stream whose writes time out, and whose shutdown reads on until the client is done.
 #[derive(Debug)]
@@ -25,12 +27,19 @@ pub(super) struct Socket<T> {
     stalled: Option<Pin<Box<Sleep>>>,
     /// Runs once the last byte was written.
     lingering: Option<Pin<Box<Sleep>>>,
+    /// Set when the server ends: nobody is waited for then.
+    hurried: Arc<AtomicBool>,
 }
 
 impl<T> Socket<T> {
     /// `write_timeout` is how long the client may take no byte at all.
     pub(super) fn new(stream: T, write_timeout: Duration) -> Self {
-        Socket { stream, write_timeout, stalled: None, lingering: None }
+        Socket { stream, write_timeout, stalled: None, lingering: None, hurried: Arc::default() }
+    }
+
+    /// The switch that makes shutdown wait for nobody, also if it waits already and is polled again.
+    pub(super) fn hurry_switch(&self) -> Arc<AtomicBool> {
+        self.hurried.clone()
     }
 
     /// Passes on what a write gave, unless it waits for too long.
@@ -85,10 +94,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<T> {
             let ended = Pin::new(&mut self.stream).poll_shutdown(cx);
             ready!(self.watch(cx, ended))?;
         }
-        let Socket { stream, lingering, .. } = &mut *self;
+        let Socket { stream, lingering, hurried, .. } = &mut *self;
         let lingering = lingering.get_or_insert_with(|| Box::pin(sleep(LINGER)));
         let mut dropped = [0; LINGER_READ_BYTES];
-        while lingering.as_mut().poll(cx).is_pending() {
+        while !hurried.load(Ordering::Relaxed) && lingering.as_mut().poll(cx).is_pending() {
             let mut buf = ReadBuf::new(&mut dropped);
             let read = ready!(Pin::new(&mut *stream).poll_read(cx, &mut buf));
             if read.is_err() || buf.filled().is_empty() {

@@ -90,6 +90,16 @@ async fn a_shutdown_finishes_what_is_in_flight() {
 }
 
 #[tokio::test]
+async fn a_shutdown_does_not_wait_for_clients_that_keep_idle_connections() {
+    let frontend =
+        Frontend::start(HttpOptions { shutdown_timeout_ms: 1_500, ..HttpOptions::default() }).await;
+    let mut clients = [frontend.client().await, frontend.client().await];
+    assert_eq!(clients[0].ask(bare("GET", "/")).await.status, 200);
+    assert_eq!(clients[1].ask(predict("{")).await.status, 400);
+    assert_eq!(timeout(BOUND, frontend.server.shutdown()).await.unwrap(), 0);
+}
+
+#[tokio::test]
 async fn a_shutdown_does_not_wait_for_ever() {
     let frontend = Frontend::start(HttpOptions { shutdown_timeout_ms: 20, ..HttpOptions::default() }).await;
     let mut clients: [Client; 2] = [frontend.client().await, frontend.client().await];

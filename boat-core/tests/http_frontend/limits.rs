@@ -60,6 +60,19 @@ async fn a_client_that_sends_100_mib_all_the_same_reads_its_answer() {
     frontend.still_serves().await;
 }
 
+/// Many clients look for an answer only when they have sent all: to be cut off while sending is all they would ever see.
+#[tokio::test]
+async fn a_client_that_reads_only_when_it_has_sent_all_reads_its_answer() {
+    const LONG_BYTES: usize = 16 << 20;
+    let frontend = Frontend::start(HttpOptions::default()).await;
+    let mut client = frontend.client().await;
+    client.send(format!("POST /predict HTTP/1.1\r\nhost: b\r\ncontent-length: {LONG_BYTES}\r\n\r\n")).await;
+    for _ in 0..LONG_BYTES / PIECE_BYTES {
+        client.send([b' '; PIECE_BYTES]).await;
+    }
+    client.reply().await.problem(413, "body_too_large");
+}
+
 #[tokio::test]
 async fn the_longest_body_is_taken_whole() {
     let frontend = Frontend::start(HttpOptions::default()).await;
