@@ -116,7 +116,8 @@ flags! {
     }
 }
 
-/// The flags of one node, to be flattened into a program's own. A flag that is not given leaves what the file says.
+/// The flags of one node, to be flattened into a program's own. A flag that is not given leaves what the file says. Flags
+/// that follow it stand under its last heading in the help, unless they have one of their own.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
 pub struct NodeFlags {
     /// A TOML file with the same names as the flags, in sections timing, limits, sessions, http and backend

@@ -11,8 +11,9 @@ use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue, ORIGIN};
 use serde::Deserialize;
 
 use super::connection::Peer;
+use super::headers::Asked;
 use super::problem::{Code, Problem};
-use super::{Frontend, Reply, Service, body, headers};
+use super::{Frontend, Reply, Service, body};
 
 /// How long a command may be.
 const COMMAND_BYTES_MAX: usize = 1_024;
@@ -39,7 +40,7 @@ pub(super) async fn control<S: Service>(
 async fn exit<S: Service>(frontend: &Frontend<S>, peer: &Peer, request: Request) -> Result<Reply, Problem> {
     let (head, body) = request.into_parts();
     check_caller(peer.address.ip(), &head.headers)?;
-    headers::check_content_type(&head.headers)?;
+    Asked::read(&head.headers).check_content_type()?;
     let body = body::collect(body, COMMAND_BYTES_MAX, frontend.options.body_timeout()).await?;
     body::check_json(&body)?;
     let invalid = |reason: String| Problem::new(Code::InvalidRequest, reason);

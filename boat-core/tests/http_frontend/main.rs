@@ -12,6 +12,7 @@ mod client;
 mod connections;
 mod double;
 mod limits;
+mod mutations;
 mod predictions;
 mod routes;
 
