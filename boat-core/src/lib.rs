@@ -12,6 +12,8 @@ mod directory;
 mod driver;
 mod error;
 pub mod founding;
+#[cfg(feature = "http")]
+pub mod http;
 mod ids;
 pub mod log;
 mod membership;

@@ -15,3 +15,10 @@ pub struct Answer<T> {
     /// The key under which a retry gets this outcome again, while it is remembered.
     pub key: String,
 }
+
+impl<T> Answer<T> {
+    /// A first outcome; set `replayed` on one that is told again.
+    pub fn new(output: T, position: u64, term: u64, key: String) -> Self {
+        Answer { output, position, term, replayed: false, key }
+    }
+}

@@ -1,0 +1,82 @@
+//! `POST /predict`: from a client's bytes to the model's.
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Body;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request, Response};
+
+use super::headers::Asked;
+use super::problem::{Code, Problem};
+use super::{Frontend, Reply, Service, body, headers};
+use crate::{Answer, RequestKind};
+
+/// Room for an answer's header fields, and for the two that the HTTP engine adds.
+const ANSWER_FIELDS: usize = 8;
+
+/// Answers one request for `/predict`, whatever its method.
+pub(super) async fn predict<S, B>(frontend: &Frontend<S>, request: Request<B>) -> Reply
+where
+    S: Service,
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    if request.method() != Method::POST {
+        let detail = format!("/predict takes POST, not {}", request.method());
+        return Problem::new(Code::MethodNotAllowed, detail).allowing("POST").into_reply();
+    }
+    let (head, body) = request.into_parts();
+    let asked = Asked::read(&head.headers);
+    match run(frontend, &asked, body).await {
+        Ok(answer) => reply(frontend, &asked, answer),
+        Err(problem) => {
+            let names_key = problem.key.is_some();
+            let mut reply = problem.into_reply();
+            if let Some(key) = asked.sent_key().filter(|_| names_key) {
+                reply.headers_mut().insert(headers::IDEMPOTENCY_KEY, key.clone());
+            }
+            reply
+        }
+    }
+}
+
+async fn run<S, B>(frontend: &Frontend<S>, asked: &Asked<'_>, body: B) -> Result<Answer<Bytes>, Problem>
+where
+    S: Service,
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    let Frontend { service, options, .. } = frontend;
+    asked.check_content_type()?;
+    let key = asked.idempotency_key()?;
+    let body = body::collect(body, service.request_bytes_max(), options.body_timeout()).await?;
+    body::check_json(&body)?;
+    let check = service.check(RequestKind::Predict, &body);
+    check.map_err(|reason| Problem::new(Code::InvalidRequest, reason))?;
+    let within = options.request_timeout(asked.wait_seconds);
+    Ok(service.predict(RequestKind::Predict, body, key, within).await?)
+}
+
+fn reply<S: Service>(frontend: &Frontend<S>, asked: &Asked<'_>, answer: Answer<Bytes>) -> Reply {
+    let mut reply = Response::new(Full::new(answer.output));
+    let fields = reply.headers_mut();
+    fields.reserve(ANSWER_FIELDS);
+    fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    fields.insert(headers::POSITION, HeaderValue::from(answer.position));
+    fields.insert(headers::TERM, HeaderValue::from(answer.term));
+    fields.insert(headers::NODE, frontend.node.clone());
+    // As the client wrote it, if it did: what it reads is what it may send again.
+    if let Some(key) = asked.sent_key().cloned().or_else(|| HeaderValue::try_from(answer.key).ok()) {
+        fields.insert(headers::IDEMPOTENCY_KEY, key);
+    }
+    if answer.replayed {
+        fields.insert(headers::REPLAYED, HeaderValue::from_static("true"));
+    }
+    if let Some(seconds) = asked.wait_seconds {
+        let applied = frontend.options.request_timeout(Some(seconds)).as_secs();
+        if let Ok(applied) = HeaderValue::try_from(format!("wait={applied}")) {
+            fields.insert(headers::PREFERENCE_APPLIED, applied);
+        }
+    }
+    reply
+}

@@ -1,0 +1,187 @@
+//! A node's double: numbers requests as a node does, remembers keys, and can be told to fail or to make its callers wait.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use boat_core::http::{IdempotencyKey, MetricsText, Service};
+use boat_core::{Answer, BackendStatus, NodeId, Phase, PredictError, RequestKind, Status, WipeError};
+use bytes::Bytes;
+use tokio::sync::{Notify, Semaphore};
+
+/// Requests that hold this wait until [`Double::let_go`].
+pub(crate) const HELD: &str = "\"held\"";
+/// Requests that hold this are refused by the predictor's check.
+pub(crate) const CHECKED_OUT: &str = "\"bad input\"";
+pub(crate) const REQUEST_BYTES_MAX: usize = 1 << 20;
+
+#[derive(Clone)]
+pub(crate) struct Double(Arc<State>);
+
+struct State {
+    inner: Mutex<Inner>,
+    /// A permit for each request that came to wait.
+    waiting: Semaphore,
+    gate: Semaphore,
+    live: AtomicBool,
+    wiped: Notify,
+}
+
+#[derive(Default)]
+struct Inner {
+    applied: Vec<Bytes>,
+    withins: Vec<Duration>,
+    keys: BTreeMap<Bytes, (Bytes, Answer<Bytes>)>,
+    next_error: Option<PredictError>,
+    wipe_error: Option<WipeError>,
+    not_ready: bool,
+}
+
+impl Double {
+    pub(crate) fn new() -> Self {
+        Double(Arc::new(State {
+            inner: Mutex::default(),
+            waiting: Semaphore::new(0),
+            gate: Semaphore::new(0),
+            live: AtomicBool::new(true),
+            wiped: Notify::new(),
+        }))
+    }
+
+    fn with<R>(&self, change: impl FnOnce(&mut Inner) -> R) -> R {
+        change(&mut self.0.inner.lock().unwrap())
+    }
+
+    pub(crate) fn applied(&self) -> Vec<Bytes> {
+        self.with(|inner| inner.applied.clone())
+    }
+
+    pub(crate) fn last_within(&self) -> Duration {
+        self.with(|inner| *inner.withins.last().unwrap())
+    }
+
+    pub(crate) fn fail_next(&self, error: PredictError) {
+        self.with(|inner| inner.next_error = Some(error));
+    }
+
+    pub(crate) fn fail_wipes(&self, error: Option<WipeError>) {
+        self.with(|inner| inner.wipe_error = error);
+    }
+
+    pub(crate) fn set_ready(&self, ready: bool) {
+        self.with(|inner| inner.not_ready = !ready);
+    }
+
+    pub(crate) fn set_live(&self, live: bool) {
+        self.0.live.store(live, Ordering::SeqCst);
+    }
+
+    /// Waits until `count` more requests wait.
+    pub(crate) async fn until_waiting(&self, count: u32) {
+        self.0.waiting.acquire_many(count).await.unwrap().forget();
+    }
+
+    pub(crate) fn let_go(&self, count: usize) {
+        self.0.gate.add_permits(count);
+    }
+
+    pub(crate) async fn until_wiped(&self) {
+        self.0.wiped.notified().await;
+    }
+
+    fn apply(&self, body: Bytes, key: Option<IdempotencyKey>) -> Result<Answer<Bytes>, PredictError> {
+        self.with(|inner| {
+            if let Some(error) = inner.next_error.take() {
+                return Err(error);
+            }
+            if let Some((first_body, answer)) = key.as_ref().and_then(|key| inner.keys.get(&key.to_bytes())) {
+                if *first_body != body {
+                    return Err(PredictError::KeyReused { position: answer.position });
+                }
+                let mut answer = answer.clone();
+                answer.replayed = true;
+                return Ok(answer);
+            }
+            inner.applied.push(body.clone());
+            let position = inner.applied.len() as u64;
+            let name = key.as_ref().map_or(format!("own-{position}"), |key| key.key().to_owned());
+            let answer = Answer::new(output(&body), position, 7, name);
+            if let Some(key) = key {
+                inner.keys.insert(key.to_bytes(), (body, answer.clone()));
+            }
+            Ok(answer)
+        })
+    }
+}
+
+/// What the double's model says: the request, in an odd form that nobody would produce by encoding it anew.
+pub(crate) fn output(body: &[u8]) -> Bytes {
+    [b"{ \"got\" :", body, b"}"].concat().into()
+}
+
+impl Service for Double {
+    fn node(&self) -> NodeId {
+        NodeId(2)
+    }
+
+    fn request_bytes_max(&self) -> usize {
+        REQUEST_BYTES_MAX
+    }
+
+    fn check(&self, kind: RequestKind, body: &[u8]) -> Result<(), String> {
+        assert_eq!(kind, RequestKind::Predict);
+        let bad = body.windows(CHECKED_OUT.len()).any(|part| part == CHECKED_OUT.as_bytes());
+        if bad { Err("`input` must be good".into()) } else { Ok(()) }
+    }
+
+    async fn predict(
+        &self,
+        _: RequestKind,
+        body: Bytes,
+        key: Option<IdempotencyKey>,
+        within: Duration,
+    ) -> Result<Answer<Bytes>, PredictError> {
+        self.with(|inner| inner.withins.push(within));
+        if body.windows(HELD.len()).any(|part| part == HELD.as_bytes()) {
+            self.0.waiting.add_permits(1);
+            self.0.gate.acquire().await.unwrap().forget();
+        }
+        self.apply(body, key)
+    }
+
+    fn status(&self) -> Status {
+        let ready = self.with(|inner| !inner.not_ready);
+        Status {
+            is_leader: true,
+            node: NodeId(2),
+            leader: Some(NodeId(2)),
+            term: 7,
+            position: self.applied().len() as u64,
+            digest: "0".repeat(32),
+            ready,
+            phase: if ready { Phase::Ready } else { Phase::Founding { waiting_for: vec![NodeId(1)] } },
+            replay: None,
+            backend: BackendStatus { healthy: true, error: None, rebuilds: 0 },
+            cluster: None,
+            members: Vec::new(),
+            waiting: 0,
+        }
+    }
+
+    fn live(&self) -> bool {
+        self.0.live.load(Ordering::SeqCst)
+    }
+
+    async fn prepare_wipe(&self) -> Result<(), WipeError> {
+        self.with(|inner| inner.wipe_error.clone()).map_or(Ok(()), Err)
+    }
+
+    fn wipe_and_kill(&self) {
+        self.0.wiped.notify_one();
+    }
+
+    fn metrics(&self, text: &mut MetricsText) {
+        text.counter("boat_double_total", "The double's own.", 3);
+    }
+}
