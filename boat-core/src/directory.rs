@@ -23,7 +23,7 @@ const FILE_BYTES_MAX: usize = 16 << 20;
 
 /// An opened data directory.
 #[derive(Debug)]
-pub struct Directory {
+pub(crate) struct Directory {
     files: Arc<dyn Files>,
     path: PathBuf,
     node: NodeId,
@@ -37,7 +37,12 @@ impl Directory {
     ///
     /// # Errors
     /// [`Error::OtherNode`] when it belongs to another node, [`Error::Storage`] when it cannot be read or written.
-    pub fn open(files: Arc<dyn Files>, path: &Path, node: NodeId, birth: Birth) -> Result<Self, Error> {
+    pub(crate) fn open(
+        files: Arc<dyn Files>,
+        path: &Path,
+        node: NodeId,
+        birth: Birth,
+    ) -> Result<Self, Error> {
         files.create_directory(path).map_err(storage(path))?;
         let identity = read_checked(files.as_ref(), &path.join("identity"), IDENTITY_MAGIC)?;
         let (birth, boots) = match &identity {
@@ -52,7 +57,8 @@ impl Directory {
         };
         let genesis_path = path.join("genesis");
         let genesis = read_checked(files.as_ref(), &genesis_path, GENESIS_MAGIC)?;
-        let genesis = genesis.map(|body| read_membership(&body).map_err(storage(&genesis_path))).transpose()?;
+        let genesis =
+            genesis.map(|body| read_membership(&body).map_err(storage(&genesis_path))).transpose()?;
         if identity.is_none() && genesis.is_some() {
             return Err(storage(path)("it holds a genesis but no identity: files were taken out of it"));
         }
@@ -62,27 +68,27 @@ impl Directory {
     }
 
     /// The birth of this directory.
-    pub fn birth(&self) -> Birth {
+    pub(crate) fn birth(&self) -> Birth {
         self.birth
     }
 
     /// How often it was started, this time included.
-    pub fn boots(&self) -> u64 {
+    pub(crate) fn boots(&self) -> u64 {
         self.boots
     }
 
     /// The genesis that was adopted, and this directory's own Raft id.
-    pub fn genesis(&self) -> Option<&(Genesis, RaftId)> {
+    pub(crate) fn genesis(&self) -> Option<&(Genesis, RaftId)> {
         self.genesis.as_ref()
     }
 
     /// Where the log lives.
-    pub fn log_path(&self) -> PathBuf {
+    pub(crate) fn log_path(&self) -> PathBuf {
         self.path.join("log")
     }
 
     /// The file system it lies on.
-    pub fn files(&self) -> &Arc<dyn Files> {
+    pub(crate) fn files(&self) -> &Arc<dyn Files> {
         &self.files
     }
 
@@ -90,7 +96,7 @@ impl Directory {
     ///
     /// # Errors
     /// [`Error::Storage`].
-    pub fn adopt(&mut self, genesis: Genesis, raft_id: RaftId) -> Result<(), Error> {
+    pub(crate) fn adopt(&mut self, genesis: Genesis, raft_id: RaftId) -> Result<(), Error> {
         let mut body = raft_id.0.to_le_bytes().to_vec();
         put_genesis(&mut body, &genesis);
         self.write_checked("genesis", GENESIS_MAGIC, &body)?;

@@ -100,7 +100,11 @@ impl Founding {
         }
         let same_list = introduction.members == self.members;
         if !same_list {
-            log::warn!("node {from} has another member list: {} (here: {})", introduction.members, self.members);
+            log::warn!(
+                "node {from} has another member list: {} (here: {})",
+                introduction.members,
+                self.members
+            );
         }
         self.heard.insert(from, Heard { birth: introduction.birth, tick: self.tick, same_list });
         if introduction.asks {
@@ -171,7 +175,9 @@ mod tests {
         fn carry_out(&mut self, node: NodeId, outputs: Vec<FoundingOutput>) {
             for output in outputs {
                 match output {
-                    FoundingOutput::Adopt(genesis, id) => self.0.get_mut(&node).unwrap().1 = Some((genesis, id)),
+                    FoundingOutput::Adopt(genesis, id) => {
+                        self.0.get_mut(&node).unwrap().1 = Some((genesis, id))
+                    }
                     FoundingOutput::Send(to, PeerMessage::Introduction(introduction)) => {
                         let genesis = self.0[&node].1.clone().map(|(genesis, _)| genesis);
                         let said = Introduction { genesis, ..*introduction };

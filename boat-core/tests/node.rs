@@ -153,9 +153,8 @@ async fn a_node_that_lost_its_disk_comes_back_as_a_new_incarnation() {
     ready(&reborn).await;
     nodes.push(reborn);
     agree(&nodes, last).await;
-    let voters = |node: &ChainNode| {
-        node.status().members.iter().filter(|member| member.role == "voter").count()
-    };
+    let voters =
+        |node: &ChainNode| node.status().members.iter().filter(|member| member.role == "voter").count();
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while nodes.iter().any(|node| voters(node) != 3) {
         assert!(tokio::time::Instant::now() < deadline, "{:?}", nodes[0].status());

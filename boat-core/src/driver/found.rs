@@ -179,8 +179,12 @@ impl<P: Predictor> Launch<P> {
         };
         let log = LogThread::start(log, self.shared.clone()).map_err(|error| storage(&error))?;
         let limits = genesis.limits;
-        let applier =
-            ApplyLoop { shared: self.shared.clone(), predictor: self.predictor, reader: reader.clone(), limits };
+        let applier = ApplyLoop {
+            shared: self.shared.clone(),
+            predictor: self.predictor,
+            reader: reader.clone(),
+            limits,
+        };
         let applier = start_applier(applier, &self.shared).map_err(|error| storage(&error))?;
         Ok((Driver::new(around, replica, log, reader), applier))
     }
@@ -193,7 +197,10 @@ fn start_applier<P: Predictor>(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let name = format!("boat-{}-apply", shared.node);
     let shared = shared.clone();
-    #[expect(clippy::disallowed_methods, reason = "the applier's own thread: a slow model must not slow consensus")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the applier's own thread: a slow model must not slow consensus"
+    )]
     std::thread::Builder::new().name(name).spawn(move || {
         let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| runtime.block_on(applier.run())));
         if ran.is_err() {

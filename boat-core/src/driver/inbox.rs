@@ -82,7 +82,9 @@ impl Inbox {
         while queue.events.is_empty() {
             #[expect(clippy::disallowed_methods, reason = "the driver's wait for its next tick")]
             let now = Instant::now();
-            let Some(left) = deadline.checked_duration_since(now).filter(|left| !left.is_zero()) else { return };
+            let Some(left) = deadline.checked_duration_since(now).filter(|left| !left.is_zero()) else {
+                return;
+            };
             let waited = self.0.1.wait_timeout(queue, left);
             queue = waited.unwrap_or_else(PoisonError::into_inner).0;
         }

@@ -34,7 +34,10 @@ impl LogThread {
     pub(crate) fn start(log: Log, shared: Arc<Shared>) -> std::io::Result<Self> {
         let (writes, receiver) = sync_channel(WRITES_MAX);
         let name = format!("boat-{}-log", shared.node);
-        #[expect(clippy::disallowed_methods, reason = "the log's own thread: the driver must not wait for the disk")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the log's own thread: the driver must not wait for the disk"
+        )]
         let thread = std::thread::Builder::new().name(name).spawn(move || {
             if let Err(error) = run(log, &receiver, &shared) {
                 shared.inbox.push(Event::StorageFailed(error.to_string()));

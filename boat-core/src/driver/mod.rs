@@ -177,10 +177,12 @@ impl Driver {
             PeerEvent::Disconnected { node, refused } => {
                 self.step(Input::Disconnected { node, refused }, outputs)
             }
-            PeerEvent::Refused { node, reason: Refusal::StaleDirectory } => Err(Error::StaleDirectory(format!(
-                "node {node} has seen a later start of this directory: it is a copy, or it was restored from a \
+            PeerEvent::Refused { node, reason: Refusal::StaleDirectory } => {
+                Err(Error::StaleDirectory(format!(
+                    "node {node} has seen a later start of this directory: it is a copy, or it was restored from a \
                  backup. Move it aside and start this node with an empty one: it will join anew"
-            ))),
+                )))
+            }
             PeerEvent::Refused { node, reason } => {
                 log::warn!("node {node} refuses this node: {reason}");
                 Ok(())

@@ -1,6 +1,6 @@
 //! What the driver, the applier and the handles know of each other.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -55,7 +55,6 @@ pub(crate) struct Shared {
     pub(crate) stopping: AtomicBool,
     /// Whether the applier has its predictor and is past the index to catch up to.
     pub(crate) replayed: AtomicBool,
-    pub(crate) forwarded_total: AtomicU64,
     /// Changes whenever the phase may have.
     changes: watch::Sender<u64>,
     ended: watch::Sender<Option<Ended>>,
@@ -79,7 +78,6 @@ impl Shared {
             replay: Mutex::default(),
             stopping: AtomicBool::new(false),
             replayed: AtomicBool::new(false),
-            forwarded_total: AtomicU64::new(0),
             changes: watch::Sender::new(0),
             ended: watch::Sender::new(None),
         }

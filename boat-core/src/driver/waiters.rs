@@ -54,7 +54,11 @@ impl Waiters {
     ///
     /// # Errors
     /// [`PredictError::Overloaded`] when too much waits already, [`PredictError::Stopped`] at the end.
-    pub(crate) fn wait(&self, id: &RequestId, bytes: usize) -> Result<oneshot::Receiver<Reply>, PredictError> {
+    pub(crate) fn wait(
+        &self,
+        id: &RequestId,
+        bytes: usize,
+    ) -> Result<oneshot::Receiver<Reply>, PredictError> {
         let mut table = self.lock();
         let overloaded = |waiting, waiting_max, what| PredictError::Overloaded { waiting, waiting_max, what };
         if table.closed {

@@ -9,7 +9,7 @@ use rand::RngCore;
 use tokio::sync::oneshot;
 
 use super::session::FrontendSession;
-use super::{Inner, Interface, Json, Node};
+use super::{Inner, Json, Node};
 use crate::apply::SessionLimits;
 use crate::config::{Checked, NodeConfig};
 use crate::directory::Directory;
@@ -194,11 +194,4 @@ fn lock_directory(path: &Path) -> Result<File, Error> {
 /// Birth, nonce and seed: the only randomness that is not drawn from a seed.
 fn random_words() -> [u64; 4] {
     std::array::from_fn(|_| rand::rngs::OsRng.next_u64())
-}
-
-impl<I: Interface> Node<I> {
-    /// The predictor's check of a request, before it costs anything.
-    pub(crate) fn check(&self) -> &crate::Check {
-        &self.inner.check
-    }
 }

@@ -3,6 +3,8 @@
 mod answer;
 mod builder;
 mod predict;
+#[cfg(feature = "http")]
+mod service;
 mod session;
 mod wipe;
 

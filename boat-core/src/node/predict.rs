@@ -28,12 +28,13 @@ pub struct Predict<'a, I: Interface> {
     kind: RequestKind,
     key: Option<(Bytes, String)>,
     within: Duration,
+    checked: bool,
 }
 
 impl<'a, I: Interface> Predict<'a, I> {
     pub(super) fn new(node: &'a Node<I>, request: I::Request) -> Self {
         let within = node.request_timeout();
-        Predict { node, request, kind: RequestKind::Predict, key: None, within }
+        Predict { node, request, kind: RequestKind::Predict, key: None, within, checked: false }
     }
 
     /// Names the request: a retry with the same key and the same request gets the first outcome, from any node, for ten
@@ -57,13 +58,24 @@ impl<'a, I: Interface> Predict<'a, I> {
     }
 
     /// What kind of request this is. Default: a prediction.
+    #[cfg(feature = "http")]
     pub(crate) fn kind(mut self, kind: RequestKind) -> Self {
         self.kind = kind;
         self
     }
 
+    /// The frontend has run the predictor's check already.
+    #[cfg(feature = "http")]
+    pub(crate) fn checked(mut self) -> Self {
+        self.checked = true;
+        self
+    }
+
     async fn ask(self) -> Result<Answer<I::Response>, PredictError> {
         let body = I::encode(self.request).map_err(PredictError::Invalid)?;
+        if !self.checked {
+            (self.node.inner.check)(self.kind, &body).map_err(PredictError::Invalid)?;
+        }
         let asked = Asked { inner: &self.node.inner, kind: self.kind, body, within: self.within };
         let (outcome, replayed, key) = asked.ask(self.key).await?;
         let Outcome { position, term, result } = outcome;
@@ -99,7 +111,6 @@ impl Asked<'_> {
         if self.body.len() > bytes_max {
             return Err(PredictError::TooLarge { bytes: self.body.len(), bytes_max });
         }
-        (self.inner.check)(self.kind, &self.body).map_err(PredictError::Invalid)?;
         match key {
             Some((scoped, key)) => self.ask_with_key(scoped, key).await,
             None => self.ask_in_session().await,

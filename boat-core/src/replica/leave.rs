@@ -52,9 +52,8 @@ impl Replica {
 
     pub(super) fn on_leave_answer(&mut self, ticket: u64, allowed: bool, outputs: &mut Vec<Output>) {
         let tick = self.tick;
-        let decided = |leaving: &mut Leaving| {
-            leaving.ticket == ticket && (allowed || tick >= leaving.doubt_tick)
-        };
+        let decided =
+            |leaving: &mut Leaving| leaving.ticket == ticket && (allowed || tick >= leaving.doubt_tick);
         if self.leaving.take_if(decided).is_some() {
             outputs.push(Output::MayLeave(Some(allowed)));
         }

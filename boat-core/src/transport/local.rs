@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{
-    Hello, PeerEvent, PeerInbox, PeerLinks, PeerMessage, Reception, Transport, TransportError,
-};
+use super::{Hello, PeerEvent, PeerInbox, PeerLinks, PeerMessage, Reception, Transport, TransportError};
 use crate::NodeId;
 
 /// A network within one process: every [`LocalTransport`] made from it reaches every other. Links can be cut, one way each.
@@ -28,7 +26,10 @@ struct Station {
 
 impl std::fmt::Debug for Station {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Station").field("links", &self.links).field("peers", &self.peers).finish_non_exhaustive()
+        f.debug_struct("Station")
+            .field("links", &self.links)
+            .field("peers", &self.peers)
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,5 +1,6 @@
 //! How nodes find and found their cluster: introductions and joins.
 
+use boat_core::apply::SessionLimits;
 use boat_core::transport::{Introduction, Join};
 use boat_core::{Genesis, Member, MemberList, NodeId};
 
@@ -16,6 +17,7 @@ pub(super) fn encode(introduction: Introduction) -> proto::Introduction {
         genesis: introduction.genesis.map(|genesis| proto::Genesis {
             cluster: names::u128_to_bytes(genesis.cluster.0),
             members: genesis.members.into_iter().map(encode_member).collect(),
+            limits: Some(encode_limits(genesis.limits)),
         }),
         asks: introduction.asks,
     }
@@ -53,10 +55,28 @@ fn decode_members(members: Vec<proto::Address>) -> Result<MemberList, Malformed>
 }
 
 fn decode_genesis(genesis: proto::Genesis) -> Result<Genesis, Malformed> {
+    let limits = genesis.limits.ok_or(Malformed("session limits"))?;
     Ok(Genesis {
+        limits: SessionLimits {
+            sessions_max: limits.sessions_max,
+            session_outcomes_max: limits.session_outcomes_max,
+            session_age_ms_max: limits.session_age_ms_max,
+            key_age_ms: limits.key_age_ms,
+            key_table_bytes_max: limits.key_table_bytes_max,
+        },
         cluster: names::cluster_id(&genesis.cluster)?,
         members: genesis.members.into_iter().map(decode_member).collect::<Result<_, _>>()?,
     })
+}
+
+fn encode_limits(limits: SessionLimits) -> proto::SessionLimits {
+    proto::SessionLimits {
+        sessions_max: limits.sessions_max,
+        session_outcomes_max: limits.session_outcomes_max,
+        session_age_ms_max: limits.session_age_ms_max,
+        key_age_ms: limits.key_age_ms,
+        key_table_bytes_max: limits.key_table_bytes_max,
+    }
 }
 
 fn encode_member(member: Member) -> proto::Member {

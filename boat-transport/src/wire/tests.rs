@@ -1,3 +1,4 @@
+use boat_core::apply::SessionLimits;
 use boat_core::log::{EntryKind, LogEntry};
 use boat_core::transport::{ConsensusKind, ConsensusMessage, Hello, Introduction, Join, Refusal};
 use boat_core::{Birth, ClusterId, Genesis, Member, MemberList, NodeId, RaftId};
@@ -92,8 +93,15 @@ fn member_list() -> impl Strategy<Value = MemberList> {
 fn genesis() -> impl Strategy<Value = Genesis> {
     let member = (raft_id(), birth(), any::<String>());
     let member = member.prop_map(|(raft_id, birth, address)| Member { raft_id, birth, address });
-    (any::<u128>(), prop::collection::vec(member, 0..4))
-        .prop_map(|(cluster, members)| Genesis { cluster: ClusterId(cluster), members })
+    let limits = any::<(u32, u32, u64, u64, u64)>().prop_map(|limits| SessionLimits {
+        sessions_max: limits.0,
+        session_outcomes_max: limits.1,
+        session_age_ms_max: limits.2,
+        key_age_ms: limits.3,
+        key_table_bytes_max: limits.4,
+    });
+    (any::<u128>(), prop::collection::vec(member, 0..4), limits)
+        .prop_map(|(cluster, members, limits)| Genesis { cluster: ClusterId(cluster), members, limits })
 }
 
 fn introduction() -> impl Strategy<Value = PeerMessage> {
