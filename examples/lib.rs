@@ -1,1 +1,75 @@
-//! The examples are the programs beside this file; they share nothing but Boat's crates.
+//! What the programs beside this file share: the wiring of Boat's crates into one node.
+
+use std::process::ExitCode;
+
+use boat_clipper::{Backend, BackendConfig, BackendKind, ModelKind};
+use boat_core::config::NodeConfig;
+use boat_core::config::cli::{NodeFlags, with_defaults};
+use boat_core::{Error, run_node, supervisor};
+use boat_transport::TcpTransport;
+use clap::{CommandFactory, FromArgMatches, Parser};
+
+/// One node: flags, BOAT_* environment or a TOML file say how it runs.
+#[derive(Debug, Parser)]
+#[command(name = "node", about = "Runs one Boat node")]
+pub struct NodeArguments {
+    /// Where the model lives: engine, docker or none [default: engine]
+    #[arg(long, env = "BOAT_BACKEND", value_name = "KIND")]
+    backend: Option<BackendKind>,
+    /// Which model: echo or hash-chain [default: echo]
+    #[arg(long, env = "BOAT_MODEL", value_name = "MODEL")]
+    model: Option<ModelKind>,
+    /// Where the engine's query frontend listens [default: 127.0.0.1:1337]
+    #[arg(long, env = "BOAT_QUERY_ADDRESS", value_name = "IP:PORT")]
+    query_address: Option<std::net::SocketAddr>,
+    /// End with the process that started this one; its end of standard input tells
+    #[arg(long, env = "BOAT_SUPERVISED")]
+    supervised: bool,
+    #[command(flatten)]
+    node: NodeFlags,
+}
+
+impl NodeArguments {
+    /// Reads the arguments behind the program's name; ends the process for `--help` and for wrong ones.
+    pub fn read(line: impl IntoIterator<Item = String>) -> Self {
+        let matches = with_defaults(Self::command()).get_matches_from(line);
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+
+    /// Runs the node until it is told to stop.
+    ///
+    /// # Errors
+    /// See [`run_node`].
+    pub async fn run(self) -> Result<(), Error> {
+        if self.supervised {
+            supervisor::watch_parent().map_err(|error| Error::Config(format!("--supervised: {error}")))?;
+        }
+        let mut config: NodeConfig<BackendConfig> = self.node.load()?;
+        let backend = &mut config.backend;
+        backend.node = config.node_id;
+        backend.kind = self.backend.unwrap_or(backend.kind);
+        backend.model = self.model.unwrap_or(backend.model);
+        backend.query_address = self.query_address.unwrap_or(backend.query_address);
+        let config = config.check()?;
+        let transport = TcpTransport::bind(config.peer_listen_address()).await?;
+        let backend = Backend::from_config(config.backend.clone()).await;
+        let backend = backend.map_err(|error| Error::Config(format!("backend: {error}")))?;
+        run_node(config, transport, backend, axum::Router::new()).await
+    }
+}
+
+/// Logs to standard error: `RUST_LOG` says what, all from `info` on by default.
+pub fn start_logging() {
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
+}
+
+/// What a process ends with.
+pub fn exit_code(ended: Result<(), Error>) -> ExitCode {
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log::error!("{error}");
+            ExitCode::from(error.exit_status())
+        }
+    }
+}

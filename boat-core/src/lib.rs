@@ -20,6 +20,8 @@ mod membership;
 mod model;
 mod node;
 mod predictor;
+#[cfg(all(feature = "http", feature = "supervisor"))]
+mod program;
 pub mod replica;
 mod status;
 #[cfg(feature = "supervisor")]
@@ -33,4 +35,6 @@ pub use membership::{Genesis, Member, MemberList, MemberListError, Membership};
 pub use model::{Context, Model, ModelError, ModelPredictor};
 pub use node::{Answer, Interface, Json, Node, NodeBuilder, Predict, Raw};
 pub use predictor::{Call, CallOutcome, Check, Predictor, PredictorError, StateKind};
+#[cfg(all(feature = "http", feature = "supervisor"))]
+pub use program::run_node;
 pub use status::{BackendStatus, MemberStatus, Phase, ReplayProgress, Status};

@@ -156,7 +156,10 @@ impl Driver {
                 self.step(Input::Propose { id, encoded, within_ticks, leader_within_ticks }, outputs)
             }
             Event::Persisted(mark) => self.step(Input::Persisted(mark), outputs),
-            Event::Answered(ids) => self.step(Input::Answered(ids), outputs),
+            Event::Answered(mut ids) => {
+                self.around.shared.waiters.retain_done(&mut ids);
+                self.step(Input::Answered(ids), outputs)
+            }
             Event::MayLeave { within, verdict } => {
                 self.leave_verdict = Some(verdict);
                 self.step(Input::MayLeave { within_ticks: self.ticks(within) }, outputs)

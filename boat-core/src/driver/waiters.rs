@@ -102,6 +102,13 @@ impl Waiters {
         self.lock().waiting.contains_key(id)
     }
 
+    /// Keeps those for which nobody waits any more. Who asks for the same request again while its first answer is on its way
+    /// to the driver still waits, and must not be forgotten with it.
+    pub(crate) fn retain_done(&self, ids: &mut Vec<RequestId>) {
+        let table = self.lock();
+        ids.retain(|id| !table.waiting.contains_key(id));
+    }
+
     /// Whether nobody waits at all: true throughout a replay.
     pub(crate) fn is_empty(&self) -> bool {
         self.lock().waiting.is_empty()

@@ -1,0 +1,52 @@
+//! One node as a whole program: what a `main` needs besides its flags.
+
+use axum::Router;
+use tokio::net::TcpListener;
+
+use crate::config::{Checked, NodeConfig};
+use crate::supervisor::StopSignals;
+use crate::transport::Transport;
+use crate::{Error, Node, Predictor, http};
+
+/// Runs a node with its HTTP frontend until ctrl-C, SIGTERM, or until it cannot go on; then stops both cleanly. `routes` are
+/// served beside the frontend's own. A second signal ends the wait for a clean stop.
+///
+/// # Errors
+/// Why the node could not start, or not go on. [`Error::exit_status`] says what to end the process with.
+pub async fn run_node<B: Clone>(
+    config: Checked<NodeConfig<B>>,
+    transport: impl Transport,
+    predictor: impl Predictor,
+    routes: Router,
+) -> Result<(), Error> {
+    let stopping = |error: std::io::Error| Error::Internal(format!("no signals: {error}"));
+    let mut signals = StopSignals::listen().map_err(stopping)?;
+    let address = config.http_address;
+    let taken = |error: std::io::Error| Error::Config(format!("http_address {address}: {error}"));
+    let listener = TcpListener::bind(address).await.map_err(taken)?;
+    let options = config.http_options();
+    let node = Node::builder(config.node_id)
+        .config(config.into_inner())
+        .transport(transport)
+        .start_predictor(predictor)
+        .await?;
+    let server = http::serve(listener, node.clone(), options, routes).map_err(taken)?;
+    log::info!("node {}: serving HTTP on http://{}", node.id(), server.local_address());
+    tokio::select! {
+        ended = node.stopped() => {
+            drop(server);
+            return ended;
+        }
+        signal = signals.next() => log::info!("node {}: {signal:?}, stopping", node.id()),
+    }
+    let stop = async {
+        // The node first: it hands leadership over while the frontend still answers who waits.
+        let ended = node.shutdown().await;
+        server.shutdown().await;
+        ended
+    };
+    tokio::select! {
+        ended = stop => ended,
+        _ = signals.next() => Ok(()),
+    }
+}

@@ -1,0 +1,141 @@
+//! Runs three Boat nodes (or as many as `-n` says) on this machine, each a process with its own backend, and starts again
+//! what dies. Kill whatever you like.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use boat_clipper::{BackendKind, ModelKind};
+use boat_core::supervisor::{
+    ChildSpec, PortNeed, Supervisor, SupervisorOptions, TemporaryDirectory, check_ports,
+};
+use clap::Parser;
+use examples::{NodeArguments, exit_code, start_logging};
+
+/// The first argument that makes this program one node instead of the supervisor of several.
+const NODE: &str = "node";
+
+/// Runs Boat nodes on this machine, each with its own backend, and starts again what dies.
+#[derive(Debug, Parser)]
+#[command(name = "three_node")]
+struct Arguments {
+    /// How many nodes; node i has each port plus i
+    #[arg(short, long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=15))]
+    num_nodes: u16,
+    /// Where node 0 serves HTTP
+    #[arg(long, default_value_t = 8080)]
+    http_port: u16,
+    /// Where node 0 listens for its peers
+    #[arg(long, default_value_t = 8000)]
+    peer_port: u16,
+    /// Where node 0's backend answers predictions
+    #[arg(long, default_value_t = 1337)]
+    query_port: u16,
+    /// Where node 0's backend is managed (with --backend docker)
+    #[arg(long, default_value_t = 2337)]
+    management_port: u16,
+    /// Where node 0's model containers connect (with --backend docker)
+    #[arg(long, default_value_t = 7000)]
+    rpc_port: u16,
+    /// Where the model lives: engine, docker, or none for the node's own process
+    #[arg(long, default_value_t = BackendKind::Engine)]
+    backend: BackendKind,
+    /// Which model: echo or hash-chain
+    #[arg(long, default_value_t = ModelKind::Echo)]
+    model: ModelKind,
+    /// Keep the nodes' data here; without it they live in a temporary directory that is removed at the end
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+impl Arguments {
+    fn address(base: u16, node: u16) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, base.saturating_add(node)))
+    }
+
+    fn ports(&self) -> Vec<PortNeed> {
+        let mut used = vec![("HTTP", self.http_port), ("peers", self.peer_port)];
+        if self.backend != BackendKind::None {
+            used.push(("queries", self.query_port));
+        }
+        if self.backend == BackendKind::Docker {
+            used.extend([("management", self.management_port), ("model containers", self.rpc_port)]);
+        }
+        let needs = (0..self.num_nodes).flat_map(|node| {
+            used.iter().map(move |(what, base)| PortNeed {
+                purpose: format!("node {node}, {what}"),
+                address: Self::address(*base, node),
+            })
+        });
+        needs.collect()
+    }
+
+    fn child(&self, node: u16, data: &Path) -> ChildSpec {
+        let member = |node| format!("{node}={}", Self::address(self.peer_port, node));
+        let members = (0..self.num_nodes).map(member).collect::<Vec<_>>().join(",");
+        let flags = [
+            ("--node-id", node.to_string()),
+            ("--members", members),
+            ("--data-dir", data.join(format!("node-{node}")).display().to_string()),
+            ("--http-address", Self::address(self.http_port, node).to_string()),
+            ("--query-address", Self::address(self.query_port, node).to_string()),
+            ("--backend", self.backend.to_string()),
+            ("--model", self.model.to_string()),
+        ];
+        ChildSpec::new(format!("node {node}"))
+            .args([NODE, "--supervised", "--allow-control"])
+            .args(flags.iter().flat_map(|(flag, value)| [*flag, value.as_str()]))
+    }
+
+    #[expect(clippy::print_stdout, reason = "the banner is this program's output")]
+    fn greet(&self, data: &Path) {
+        println!("{} Boat nodes, model {} in backend {}:", self.num_nodes, self.model, self.backend);
+        for node in 0..self.num_nodes {
+            let (http, peers) = (Self::address(self.http_port, node), Self::address(self.peer_port, node));
+            println!("  node {node}: http://{http}  peers {peers}");
+        }
+        let first = Self::address(self.http_port, 0);
+        println!("data in {}\n\nTry:", data.display());
+        println!("  curl http://{first}/status");
+        println!(
+            "  curl -H 'Content-Type: application/json' -d '{{\"input\": \"Hello\"}}' http://{first}/predict"
+        );
+        println!(
+            "  curl -H 'Content-Type: application/json' -d '{{\"cmd\": \"exit\"}}' http://{first}/control"
+        );
+        println!("  or kill -9 any of the processes below. Ctrl-C ends everything.\n");
+    }
+
+    async fn run(self) -> Result<(), (u8, String)> {
+        let failed = |status: u8, error: &dyn std::fmt::Display| (status, error.to_string());
+        let mut supervisor = Supervisor::new(SupervisorOptions::default())
+            .map_err(|error| failed(error.exit_status(), &error))?;
+        check_ports(&self.ports()).map_err(|error| failed(64, &error))?;
+        let temporary = match &self.data_dir {
+            Some(_) => None,
+            None => Some(TemporaryDirectory::create("three-node").map_err(|error| failed(70, &error))?),
+        };
+        let data = temporary.as_ref().map(TemporaryDirectory::path).or(self.data_dir.as_deref());
+        let data = data.unwrap_or(Path::new("."));
+        self.greet(data);
+        for node in 0..self.num_nodes {
+            supervisor = supervisor.child(self.child(node, data));
+        }
+        supervisor.run().await.map_err(|error| failed(error.exit_status(), &error))
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    start_logging();
+    if std::env::args().nth(1).as_deref() == Some(NODE) {
+        return exit_code(NodeArguments::read(std::env::args().skip(1)).run().await);
+    }
+    match Arguments::parse().run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err((status, error)) => {
+            log::error!("{error}");
+            ExitCode::from(status)
+        }
+    }
+}
