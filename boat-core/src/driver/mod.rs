@@ -2,6 +2,7 @@
 //! that applies. Clocks and threads live here and nowhere else (design D1).
 
 mod apply_loop;
+mod aside;
 mod feed;
 mod found;
 mod inbox;
