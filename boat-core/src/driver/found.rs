@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::fetch_thread::FetchThread;
 use super::log_thread::LogThread;
 use super::shared::{ConsensusView, Shared};
 use super::{ApplyLoop, Driver, Event, FrontDesk, Surroundings, aside, now};
@@ -171,7 +172,11 @@ impl<P: Predictor> Launch<P> {
                 return Ok(true);
             }
             Event::StorageFailed(why) => return Err(Error::Storage(why)),
-            Event::Peer(_) | Event::Persisted(_) | Event::Answered(_) | Event::ApplierFailed(_) => {}
+            Event::Peer(_)
+            | Event::Persisted(_)
+            | Event::Answered(_)
+            | Event::Fetched { .. }
+            | Event::ApplierFailed(_) => {}
         }
         Ok(false)
     }
@@ -223,6 +228,8 @@ impl<P: Predictor> Launch<P> {
             genesis: genesis.clone(),
         };
         let log = LogThread::start(log, self.shared.clone()).map_err(|error| storage(&error))?;
+        let fetch =
+            FetchThread::start(reader.clone(), self.shared.clone()).map_err(|error| storage(&error))?;
         let limits = genesis.limits;
         let applier = ApplyLoop {
             shared: self.shared.clone(),
@@ -231,7 +238,7 @@ impl<P: Predictor> Launch<P> {
             limits,
         };
         let applier = start_applier(applier, &self.shared).map_err(|error| storage(&error))?;
-        Ok((Driver::new(around, replica, log, reader), applier))
+        Ok((Driver::new(around, replica, log, fetch), applier))
     }
 }
 

@@ -113,7 +113,12 @@ impl Shared {
             return;
         }
         if view.leader != leader {
-            log::info!("node {}: leader {leader:?} in term {}", self.node, replica.term());
+            match leader {
+                Some(leader) => {
+                    log::info!("node {}: node {leader} leads in term {}", self.node, replica.term())
+                }
+                None => log::info!("node {}: nobody leads in term {}", self.node, replica.term()),
+            }
         }
         view.leader = leader;
         view.is_leader = replica.is_leader();

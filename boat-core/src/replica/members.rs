@@ -50,7 +50,7 @@ impl Replica {
             return;
         }
         if let Some(change) = self.due_promotion().or_else(|| self.due_succession()) {
-            log::info!("proposing a membership change: {:?}", change.steps);
+            log::info!("proposing a membership change: {change}");
             if let Err(error) = self.raw.propose_conf_change(change.encode().to_vec(), change.to_raft()) {
                 log::debug!("membership change not proposed: {error}");
             }

@@ -24,6 +24,7 @@ use self::members::Joiner;
 pub use self::pending::{Failure, RequestId};
 use self::pending::{Pending, leader_node};
 use self::persist::Held;
+pub(crate) use self::store::FETCHES_MAX;
 use self::store::Store;
 use crate::command::CommandWriter;
 use crate::log::{HardState, LogEntry, LogWrite};

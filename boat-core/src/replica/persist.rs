@@ -127,7 +127,7 @@ impl Replica {
         let applied = self.raw.apply_conf_change(&changing.change.to_raft());
         applied.map_err(|error| Fatal::Consensus(error.to_string()))?;
         log::info!(
-            "membership as of entry {}: voters {:?}, learners {:?}",
+            "membership as of entry {}: voters {}; learners {}",
             changing.membership.index,
             names(&changing.membership.voters),
             names(&changing.membership.learners),
@@ -185,6 +185,7 @@ impl Replica {
     }
 }
 
-fn names(ids: &[crate::RaftId]) -> Vec<String> {
-    ids.iter().map(ToString::to_string).collect()
+fn names(ids: &[crate::RaftId]) -> String {
+    let names: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
