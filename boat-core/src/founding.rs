@@ -95,10 +95,13 @@ impl Founding {
         if self.adopted {
             return;
         }
-        if let Some(genesis) = &introduction.genesis {
-            return self.adopt(genesis.clone(), outputs);
-        }
         let same_list = introduction.members == self.members;
+        if let Some(genesis) = &introduction.genesis {
+            // Another list may be a slip of the pen that made a cluster of its own: this node is no part of that.
+            if same_list || genesis.members.iter().any(|member| member.raft_id.node() == self.node) {
+                return self.adopt(genesis.clone(), outputs);
+            }
+        }
         if !same_list {
             log::warn!(
                 "node {from} has another member list: {} (here: {})",
