@@ -190,7 +190,8 @@ mod tests {
                             // What the driver of a member does.
                             Some((genesis, _)) if said.asks => {
                                 let genesis = Some(genesis.clone());
-                                let answer = Introduction { genesis, asks: false, ..said };
+                                let members = peer.members.clone();
+                                let answer = Introduction { genesis, asks: false, members, ..said };
                                 self.0.get_mut(&node).unwrap().0.on_introduction(to, &answer, &mut outputs);
                                 self.carry_out(node, outputs);
                             }
