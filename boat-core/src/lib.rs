@@ -17,6 +17,8 @@ mod model;
 mod node;
 mod predictor;
 pub mod replica;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 mod status;
 pub mod transport;
 
