@@ -11,9 +11,9 @@ use super::context::{Checked, Context};
 use super::faults::Fault;
 use super::model::HashChain;
 use super::queue::{Event, Life};
-use super::running::{Opening, Running};
+use super::running::Running;
 use super::waiters::{Attempt, Reply};
-use super::writer::{self, Armed};
+use super::writer::{self, Armed, Trouble};
 use crate::apply::SessionLimits;
 use crate::directory::Directory;
 use crate::founding::{Founding, FoundingOutput};
@@ -196,8 +196,8 @@ impl Node {
                 self.process = Process::Running(Box::new(running));
                 Ok(Vec::new())
             }
-            Err(Opening::Log(error)) => self.failed(context, &error),
-            Err(Opening::Wrong(violation)) => Err(violation),
+            Err(Trouble::Log(error)) => self.failed(context, &error),
+            Err(Trouble::Wrong(violation)) => Err(violation),
         }
     }
 

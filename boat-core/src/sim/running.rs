@@ -8,7 +8,7 @@ use super::node::{Death, Effect, NodeInput};
 use super::queue::{Event, Life};
 use super::replay::Replay;
 use super::waiters::{Reply, Waiters};
-use super::writer::{self, Armed, Writer};
+use super::writer::{self, Armed, Trouble, Writer};
 use crate::directory::Directory;
 use crate::log::{Log, LogConfig, LogError, LogReader, Recovered};
 use crate::replica::{Failure, Fatal, Input, Output, Replica, ReplicaConfig, ReplicaStart};
@@ -54,7 +54,7 @@ impl Running {
         members: &MemberList,
         (node, life): (NodeId, Life),
         (genesis, raft_id): (Genesis, RaftId),
-    ) -> Result<Running, Opening> {
+    ) -> Result<Running, Trouble> {
         let config = LogConfig { segment_bytes: 16 << 10, allocate_bytes: 8 << 10, ..LogConfig::default() };
         let files = directory.files().clone();
         let (log, recovered) = Log::open(files, &directory.log_path(), config, genesis.membership())?;
@@ -113,13 +113,10 @@ impl Running {
                 }
             };
             self.replica.step(clock_ms, input, &mut outputs).map_err(|error| broken(self.node, &error))?;
+            self.observe(context, checker)?;
         }
         self.replica.flush(&mut outputs).map_err(|error| broken(self.node, &error))?;
-        if checker.stepped(self.raft_id, &self.replica)? {
-            context.count(Fault::ChangeOfLeader);
-            let (node, term) = (self.node, self.replica.term());
-            context.note(term, || format!("node {node} leads in term {term}"));
-        }
+        self.observe(context, checker)?;
         for output in outputs {
             if self.dies_now(context) {
                 context.count(Fault::CrashBetweenOutputs);
@@ -134,6 +131,15 @@ impl Running {
         }
         self.write(context, &mut effects)?;
         Ok(effects)
+    }
+
+    fn observe(&self, context: &mut Context, checker: &mut Checker) -> Checked {
+        if checker.stepped(self.raft_id, &self.replica)? {
+            context.count(Fault::ChangeOfLeader);
+            let (node, term) = (self.node, self.replica.term());
+            context.note(term, || format!("node {node} leads in term {term}"));
+        }
+        Ok(())
     }
 
     fn dies_now(&self, context: &mut Context) -> bool {
@@ -212,7 +218,8 @@ impl Running {
                 effects.push(Effect::Input(Input::Persisted(mark)));
             }
             Ok(_) => {}
-            Err(error) => {
+            Err(Trouble::Wrong(violation)) => return Err(violation),
+            Err(Trouble::Log(error)) => {
                 effects.push(self.disk_trouble(context, &error)?);
                 return Ok(effects);
             }
@@ -276,27 +283,6 @@ impl Running {
         }
         self.schedule(context);
         Ok(effects)
-    }
-}
-
-/// Why a process did not start.
-#[derive(Debug)]
-pub(super) enum Opening {
-    /// Its log said so.
-    Log(LogError),
-    /// It must not be.
-    Wrong(Violation),
-}
-
-impl From<LogError> for Opening {
-    fn from(error: LogError) -> Self {
-        Opening::Log(error)
-    }
-}
-
-impl From<Violation> for Opening {
-    fn from(violation: Violation) -> Self {
-        Opening::Wrong(violation)
     }
 }
 

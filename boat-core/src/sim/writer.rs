@@ -65,6 +65,27 @@ pub(super) fn judge(
     Ok(armed)
 }
 
+/// Why something that touches a disk did not succeed.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// The log said so.
+    Log(LogError),
+    /// It must not be.
+    Wrong(Violation),
+}
+
+impl From<LogError> for Trouble {
+    fn from(error: LogError) -> Self {
+        Trouble::Log(error)
+    }
+}
+
+impl From<Violation> for Trouble {
+    fn from(violation: Violation) -> Self {
+        Trouble::Wrong(violation)
+    }
+}
+
 #[derive(Debug)]
 struct Write {
     mark: u64,
@@ -127,11 +148,11 @@ impl Writer {
     }
 
     /// Ends the write that is under way: the mark up to which everything is durable.
-    pub(super) fn end(&mut self, checker: &mut Checker, wall_ms: u64) -> Result<Option<u64>, LogError> {
+    pub(super) fn end(&mut self, checker: &mut Checker, wall_ms: u64) -> Result<Option<u64>, Trouble> {
         let Some(Underway { mark, sync }) = self.underway.take() else { return Ok(None) };
         if sync {
             self.log.sync(wall_ms)?;
-            checker.synced(self.id, mark);
+            checker.synced(self.id, mark)?;
         }
         Ok(Some(mark))
     }

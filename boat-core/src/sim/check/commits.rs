@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::super::context::Checked;
-use super::log_matching::print;
+use super::log_matching::Print;
 use super::memory::Memory;
 use super::{Violation, require};
 use crate::log::LogEntry;
@@ -21,7 +21,7 @@ struct Commit {
     term: u64,
     /// The term of the leader that committed it.
     led_in: u64,
-    print: Option<u64>,
+    print: Option<Print>,
 }
 
 /// What was committed, and how far each incarnation knows it.
@@ -121,7 +121,7 @@ impl Commits {
                 let what = format!("{id} hands entry {} over, which nobody committed", entry.index);
                 return Err(Violation { invariant: QUORUM, what });
             };
-            let print = print(entry);
+            let print = Print::of(entry);
             let first = *commit.print.get_or_insert(print);
             require(commit.term == entry.term && first == print, NEVER_CHANGES, || {
                 format!("{id} hands over another entry {} of term {}", entry.index, entry.term)
@@ -134,7 +134,7 @@ impl Commits {
     pub(super) fn applying(&self, node: NodeId, entry: &LogEntry) -> Checked {
         let commit = self.at(entry.index);
         let same = commit.is_some_and(|commit| {
-            commit.term == entry.term && commit.print.is_none_or(|first| first == print(entry))
+            commit.term == entry.term && commit.print.is_none_or(|first| first == Print::of(entry))
         });
         require(same, NEVER_CHANGES, || {
             format!("node {node} applies entry {} of term {}: {commit:?}", entry.index, entry.term)

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::super::context::Checked;
 use super::Violation;
+use super::log_matching::Print;
 use crate::RaftId;
 use crate::log::{HardState, LogWrite, Recovered};
 
@@ -23,7 +24,7 @@ impl Image {
     fn apply(&mut self, write: &Writing) {
         if let Some((first, terms)) = &write.entries {
             self.terms.truncate(usize::try_from(first - 1).unwrap_or(usize::MAX));
-            self.terms.extend(terms);
+            self.terms.extend(terms.iter().map(|print| print.term));
         }
         self.hard_state = write.hard_state.unwrap_or(self.hard_state);
         self.membership = write.membership.unwrap_or(self.membership);
@@ -51,7 +52,7 @@ impl Image {
 #[derive(Debug)]
 struct Writing {
     mark: u64,
-    entries: Option<(u64, Vec<u64>)>,
+    entries: Option<(u64, Vec<Print>)>,
     hard_state: Option<HardState>,
     membership: Option<u64>,
 }
@@ -72,16 +73,24 @@ impl Memory {
         let entries = write
             .entries
             .first()
-            .map(|first| (first.index, write.entries.iter().map(|entry| entry.term).collect()));
+            .map(|first| (first.index, write.entries.iter().map(Print::of).collect()));
         let membership = write.membership.as_ref().map(|membership| membership.index);
         let writing = Writing { mark, entries, hard_state: write.hard_state, membership };
         self.0.entry(id).or_default().writing.push_back(writing);
     }
 
-    pub(super) fn synced(&mut self, id: RaftId, mark: u64) {
+    /// All writes up to this mark are on the disk. Their entries, each run with the index and the term before it.
+    pub(super) fn synced(&mut self, id: RaftId, mark: u64) -> Vec<(u64, u64, Vec<Print>)> {
         let disk = self.0.entry(id).or_default();
         let done = disk.writing.iter().take_while(|write| write.mark <= mark).count();
-        disk.writing.drain(..done).for_each(|write| disk.synced.apply(&write));
+        let mut runs = Vec::new();
+        for write in disk.writing.drain(..done) {
+            disk.synced.apply(&write);
+            if let Some((first, prints)) = write.entries {
+                runs.push((first - 1, disk.synced.term(first - 1).unwrap_or(0), prints));
+            }
+        }
+        runs
     }
 
     pub(super) fn opened(&mut self, id: RaftId, recovered: &Recovered) -> Checked {
@@ -115,19 +124,5 @@ impl Memory {
     /// The term of an entry that is on the disk for good.
     pub(super) fn term_synced(&self, id: RaftId, index: u64) -> Option<u64> {
         self.0.get(&id)?.synced.term(index)
-    }
-
-    /// The term of an entry that was written, synced or not; 0 where there is none.
-    pub(super) fn term_written(&self, id: RaftId, index: u64) -> u64 {
-        let Some(disk) = self.0.get(&id) else { return 0 };
-        for write in disk.writing.iter().rev() {
-            if let Some((first, terms)) = &write.entries
-                && index >= *first
-            {
-                let place = usize::try_from(index - first).unwrap_or(usize::MAX);
-                return terms.get(place).copied().unwrap_or(0);
-            }
-        }
-        disk.synced.term(index).unwrap_or(0)
     }
 }

@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 
 use self::commits::Commits;
 use self::leaders::Leaders;
-use self::log_matching::LogMatching;
+use self::log_matching::{LogMatching, Print};
 use self::memory::Memory;
 use self::one_order::OneOrder;
 pub(super) use self::operations::{Book, Operation};
@@ -70,7 +70,7 @@ impl Checker {
         })
     }
 
-    /// A replica has taken its inputs, and nothing was carried out yet. True: it has just begun to lead.
+    /// A replica has taken an input, and nothing was carried out yet. True: it has just begun to lead.
     pub(super) fn stepped(&mut self, id: RaftId, replica: &Replica) -> Checked<bool> {
         let begins = replica.is_leader() && self.leaders.observe(id, replica.term())?;
         if begins {
@@ -86,6 +86,8 @@ impl Checker {
             Output::Send { message, .. } => {
                 if let crate::transport::PeerMessage::Consensus(message) = message {
                     self.votes.sent(message)?;
+                    let before = (message.index, message.log_term);
+                    self.matching.stand(id, before, message.entries.iter().map(Print::of))?;
                     if votes::is_in_own_term(message) {
                         let known = self.terms.entry(id).or_default();
                         *known = (*known).max(message.term);
@@ -93,7 +95,6 @@ impl Checker {
                 }
                 Ok(())
             }
-            Output::Append { write, .. } => self.matching.written(id, write, &self.memory),
             Output::Committed(entries) => self.commits.handed(id, entries),
             _ => Ok(()),
         }
@@ -105,8 +106,11 @@ impl Checker {
     }
 
     /// All writes up to this mark were synced.
-    pub(super) fn synced(&mut self, id: RaftId, mark: u64) {
-        self.memory.synced(id, mark);
+    pub(super) fn synced(&mut self, id: RaftId, mark: u64) -> Checked {
+        for (index, term, prints) in self.memory.synced(id, mark) {
+            self.matching.stand(id, (index, term), prints)?;
+        }
+        Ok(())
     }
 
     /// A node is about to apply an entry.
