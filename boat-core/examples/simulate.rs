@@ -1,4 +1,4 @@
-//! Runs the simulator over a range of seeds, until something is found: `simulate FIRST COUNT`.
+//! Runs the simulator over a range of seeds, and says what it finds: `simulate FIRST COUNT [-v]`.
 
 use std::process::ExitCode;
 
@@ -7,13 +7,14 @@ use boat_core::sim::{FaultCounts, Options, run};
 fn main() -> ExitCode {
     let numbers: Vec<u64> = std::env::args().skip(1).filter_map(|text| text.parse().ok()).collect();
     let [first, count] = numbers.as_slice() else {
-        say("usage: simulate FIRST COUNT");
+        say("usage: simulate FIRST COUNT [-v]");
         return ExitCode::from(64);
     };
     let (mut faults, mut steps, mut positions, mut served_ms, mut alike_ms) = (FaultCounts::default(), 0, 0, 0, 0);
     let mut bad = 0_u64;
+    let verbose = std::env::args().any(|text| text == "-v");
     for seed in *first..first.saturating_add(*count) {
-        match run(&Options::drawn_from(seed)) {
+        match run(&Options { verbose, ..Options::drawn_from(seed) }) {
             Ok(report) => {
                 faults.add(&report.faults);
                 steps += report.steps;

@@ -87,7 +87,7 @@ impl Options {
             seed,
             nodes: one_of(draw, &[1, 2, 3, 3, 3, 3, 3, 4, 5, 5, 7]),
             clients: draw.gen_range(1..=5),
-            faulty_ms: draw.gen_range(3_000..=15_000),
+            faulty_ms: draw.gen_range(5_000..=40_000),
             think_ms_max: one_of(draw, &[10, 50, 300]),
             delay_ms_mean: one_of(draw, &[1, 5, 15, 40]),
             loss_per_mille: one_of(draw, &[0, 10, 100, 300]),

@@ -11,7 +11,7 @@ use super::waiters::{Reply, Waiters};
 use super::writer::{self, Armed, Trouble, Writer};
 use crate::directory::Directory;
 use crate::log::{Log, LogConfig, LogError, LogReader, Recovered};
-use crate::replica::{Failure, Fatal, Input, Output, Replica, ReplicaConfig, ReplicaStart};
+use crate::replica::{Failure, Fatal, Input, Output, Replica, ReplicaConfig, ReplicaStart, RequestId};
 use crate::transport::{Introduction, PeerMessage};
 use crate::{Genesis, Member, MemberList, Membership, NodeId, RaftId};
 
@@ -114,6 +114,10 @@ impl Running {
             };
             self.replica.step(clock_ms, input, &mut outputs).map_err(|error| broken(self.node, &error))?;
             self.observe(context, checker)?;
+            // At once: who asks again after this failure must not be told of it.
+            for (id, failure) in take_failed(&mut outputs) {
+                self.fail(context, &id, failure, &mut effects);
+            }
         }
         self.replica.flush(&mut outputs).map_err(|error| broken(self.node, &error))?;
         self.observe(context, checker)?;
@@ -173,17 +177,7 @@ impl Running {
                 let range = FetchRange { low, high, bytes_max };
                 context.after(wait_ms, Event::FetchDone(self.node, self.life, range));
             }
-            Output::Failed { id, failure } => {
-                let lies = context.options.mutant == Some(Mutant::UnknownCalledDefinite);
-                let failure = if lies { Failure::NoLeader } else { failure };
-                context.count(match failure {
-                    Failure::NoLeader => Fault::NoLeader,
-                    Failure::Overloaded => Fault::Overloaded,
-                    Failure::Unknown => Fault::Unknown,
-                });
-                let waited = self.waiters.take(&id);
-                effects.extend(waited.into_iter().map(|who| Effect::Answer(who, Reply::Failed(failure))));
-            }
+            Output::Failed { id, failure } => self.fail(context, &id, failure, effects),
             Output::Membership(membership) => {
                 context.count(Fault::ChangeOfMembers);
                 let node = self.node;
@@ -192,6 +186,18 @@ impl Running {
             Output::MayLeave(verdict) => effects.push(Effect::MayLeave(verdict)),
         }
         Ok(())
+    }
+
+    fn fail(&mut self, context: &mut Context, id: &RequestId, failure: Failure, effects: &mut Vec<Effect>) {
+        let lies = context.options.mutant == Some(Mutant::UnknownCalledDefinite);
+        let failure = if lies { Failure::NoLeader } else { failure };
+        context.count(match failure {
+            Failure::NoLeader => Fault::NoLeader,
+            Failure::Overloaded => Fault::Overloaded,
+            Failure::Unknown => Fault::Unknown,
+        });
+        let waited = self.waiters.take(id);
+        effects.extend(waited.into_iter().map(|who| Effect::Answer(who, Reply::Failed(failure))));
     }
 
     /// Has the log's thread begin a write.
@@ -284,6 +290,18 @@ impl Running {
         self.schedule(context);
         Ok(effects)
     }
+}
+
+fn take_failed(outputs: &mut Vec<Output>) -> Vec<(RequestId, Failure)> {
+    let mut failed = Vec::new();
+    outputs.retain(|output| match output {
+        Output::Failed { id, failure } => {
+            failed.push((id.clone(), *failure));
+            false
+        }
+        _ => true,
+    });
+    failed
 }
 
 fn start_of(context: &Context, recovered: Recovered) -> ReplicaStart {
