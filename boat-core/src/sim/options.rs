@@ -79,8 +79,8 @@ impl Options {
         random.set_stream(1);
         let draw = &mut random;
         let limits = SessionLimits {
-            session_age_ms_max: one_of(draw, &[600_000, 600_000, 90_000]),
-            key_age_ms: one_of(draw, &[600_000, 600_000, 90_000]),
+            session_age_ms_max: one_of(draw, &[600_000, 90_000, 20_000]),
+            key_age_ms: one_of(draw, &[600_000, 90_000, 20_000]),
             ..SessionLimits::default()
         };
         Options {
