@@ -10,7 +10,8 @@ fn main() -> ExitCode {
         say("usage: simulate FIRST COUNT [-v]");
         return ExitCode::from(64);
     };
-    let (mut faults, mut steps, mut positions, mut served_ms, mut alike_ms) = (FaultCounts::default(), 0, 0, 0, 0);
+    let (mut faults, mut steps, mut positions, mut served_ms, mut alike_ms) =
+        (FaultCounts::default(), 0, 0, 0, 0);
     let mut bad = 0_u64;
     let verbose = std::env::args().any(|text| text == "-v");
     for seed in *first..first.saturating_add(*count) {

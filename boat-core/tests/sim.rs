@@ -1,4 +1,5 @@
 //! The simulator over many seeds: no invariant may break, every class of fault must happen, and every mutant be found.
+#![expect(clippy::panic, clippy::print_stdout, reason = "helpers of tests, which tell what was found")]
 
 use boat_core::sim::{FaultCounts, Found, Mutant, Options, Report, run};
 

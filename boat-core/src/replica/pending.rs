@@ -103,7 +103,8 @@ impl Pending {
         }
         self.idle.push_back(id.clone());
         let sent = Sent::Nowhere;
-        let waiting = Waiting { encoded, deadline_tick, leader_deadline_tick, sent, attempts: 0, ticket: None };
+        let waiting =
+            Waiting { encoded, deadline_tick, leader_deadline_tick, sent, attempts: 0, ticket: None };
         self.waiting.insert(id, waiting);
     }
 

@@ -290,3 +290,34 @@ fn a_heartbeat_that_knows_more_than_the_log_means_the_directory_went_back() {
     let fatal = replica.step(1, input, &mut Vec::new());
     assert_eq!(fatal, Err(Fatal::WentBack { commit: 7, last_index: 0 }));
 }
+
+#[test]
+fn a_sole_voter_says_nothing_before_its_term_is_durable() {
+    let [voter, learner] = [member(0, 1), member(1, 1)];
+    let membership = Membership {
+        voters: vec![voter.raft_id],
+        learners: vec![learner.raft_id],
+        members: [voter.clone(), learner.clone()].map(|member| (member.raft_id, member)).into(),
+        ..Membership::default()
+    };
+    let start = ReplicaStart { membership, ..ReplicaStart::default() };
+    let mut replica = Replica::new(ReplicaConfig::new(voter, 1), start).unwrap();
+    let mut outputs = Vec::new();
+    while !replica.is_leader() {
+        replica.step(1, Input::Tick, &mut outputs).unwrap();
+        replica.flush(&mut outputs).unwrap();
+    }
+    for _ in 0..10 {
+        let id = RequestId::Opening(1);
+        let encoded = Bytes::from_static(b"x");
+        let propose = Input::Propose { id, encoded, within_ticks: 100, leader_within_ticks: 50 };
+        replica.step(1, propose, &mut outputs).unwrap();
+        replica.step(1, Input::Tick, &mut outputs).unwrap();
+        replica.flush(&mut outputs).unwrap();
+    }
+    assert!(outputs.iter().any(|output| matches!(output, Output::Append { .. })), "{outputs:?}");
+    assert!(!outputs.iter().any(|output| matches!(output, Output::Send { .. })), "{outputs:?}");
+    replica.step(1, Input::Persisted(u64::MAX), &mut outputs).unwrap();
+    replica.flush(&mut outputs).unwrap();
+    assert!(outputs.iter().any(|output| matches!(output, Output::Send { .. })), "{outputs:?}");
+}

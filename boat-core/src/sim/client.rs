@@ -194,10 +194,10 @@ impl Client {
         let Some(place) = self.requests.iter().position(|(known, _)| *known == operation) else { return };
         let (_, request) = self.requests.swap_remove(place);
         match (&mut self.identity, &request.origin) {
-            (Identity::Session { session, unanswered, .. }, Origin::Session { request, .. }) => {
-                if *session == Some(request.session) {
-                    unanswered.remove(&request.sequence);
-                }
+            (Identity::Session { session, unanswered, .. }, Origin::Session { request, .. })
+                if *session == Some(request.session) =>
+            {
+                unanswered.remove(&request.sequence);
             }
             (Identity::Keys, _) => {
                 if self.answered.len() >= ANSWERED_MAX {

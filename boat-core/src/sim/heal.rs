@@ -45,7 +45,8 @@ impl World {
                 self.context.after(1, Event::Start(id));
             }
         }
-        let probe = self.clients.last_mut().and_then(|client| client.act(&mut self.context, &mut self.checker));
+        let probe =
+            self.clients.last_mut().and_then(|client| client.act(&mut self.context, &mut self.checker));
         let operation = probe.as_ref().map(|sending| sending.attempt.operation);
         if let Some(sending) = probe {
             self.send(sending);
@@ -68,7 +69,8 @@ impl World {
         let election_ms = 2 * ELECTION_TICKS * TICK_MS;
         let served = healing.served_ms.is_some() || passed_ms <= TIMEOUTS_MAX * election_ms;
         let apart = self.apart();
-        let state = || format!("{passed_ms} ms after the faults ended: {}", apart.clone().unwrap_or_default());
+        let state =
+            || format!("{passed_ms} ms after the faults ended: {}", apart.clone().unwrap_or_default());
         require(served, "L1 a fresh request is served", state)?;
         require(apart.is_none() || passed_ms <= ALIKE_MS_MAX, "L2 all nodes are alike", state)?;
         if apart.is_some() || self.healing.as_ref().is_none_or(|healing| healing.served_ms.is_none()) {
@@ -110,7 +112,8 @@ impl World {
                 None => "is not a member".to_owned(),
                 Some(running) => {
                     let membership = running.replica.membership();
-                    let names = |ids: &[crate::RaftId]| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
+                    let names =
+                        |ids: &[crate::RaftId]| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
                     format!(
                         "{} {:?} applied {} voters {:?} learners {:?}",
                         running.raft_id,

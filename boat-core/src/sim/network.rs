@@ -103,8 +103,7 @@ impl Network {
     /// Whether what was sent over this connection still arrives.
     pub(super) fn delivers(&self, packet: &Packet, to_life: Life) -> bool {
         let Some(link) = self.0.get(&(packet.from, packet.to)) else { return false };
-        let superseded =
-            link.connection.is_some_and(|now| now.from_life > packet.connection.from_life);
+        let superseded = link.connection.is_some_and(|now| now.from_life > packet.connection.from_life);
         !link.cut && packet.connection.to_life == to_life && !superseded
     }
 

@@ -162,7 +162,12 @@ impl Node {
         }
     }
 
-    fn enter(&mut self, context: &mut Context, checker: &mut Checker, mut directory: Directory) -> Checked<Vec<Effect>> {
+    fn enter(
+        &mut self,
+        context: &mut Context,
+        checker: &mut Checker,
+        mut directory: Directory,
+    ) -> Checked<Vec<Effect>> {
         if let Some((genesis, raft_id)) = self.remains.1.take()
             && directory.genesis().is_none()
             && let Err(error) = directory.adopt(genesis, raft_id)
@@ -173,7 +178,8 @@ impl Node {
             return self.open(context, checker, &directory, known);
         }
         let limits: SessionLimits = context.options.limits;
-        let founding = Founding::new(self.id, directory.birth(), self.members.clone(), limits, context.word());
+        let founding =
+            Founding::new(self.id, directory.birth(), self.members.clone(), limits, context.word());
         self.process = Process::Empty(Box::new(Empty { directory, founding }));
         Ok(Vec::new())
     }
@@ -257,7 +263,8 @@ impl Node {
             return;
         }
         let is_tick = matches!(input, NodeInput::Replica(Input::Tick));
-        let droppable = matches!(input, NodeInput::Replica(Input::Peer { .. }) | NodeInput::Introduced { .. });
+        let droppable =
+            matches!(input, NodeInput::Replica(Input::Peer { .. }) | NodeInput::Introduced { .. });
         // Ticks that were missed are not made up for.
         if (is_tick && self.has_tick) || (droppable && self.inbox.len() >= INBOX_MAX) {
             return;
@@ -321,7 +328,9 @@ impl Empty {
         for input in inputs {
             match input {
                 NodeInput::Replica(Input::Tick) => self.founding.tick(&mut outputs),
-                NodeInput::Introduced { from, said } => self.founding.on_introduction(from, &said, &mut outputs),
+                NodeInput::Introduced { from, said } => {
+                    self.founding.on_introduction(from, &said, &mut outputs)
+                }
                 NodeInput::Propose { attempt, .. } => {
                     effects.push(Effect::Answer(attempt, Reply::Failed(Failure::NoLeader)));
                 }
@@ -337,4 +346,3 @@ impl Empty {
         (effects, adopted)
     }
 }
-

@@ -92,7 +92,8 @@ impl Replay {
         let mut commands = Vec::new();
         for entry in &entries {
             checker.applying(self.node, entry)?;
-            let broken = |error| Violation { invariant: "every entry is a command", what: format!("{error}") };
+            let broken =
+                |error| Violation { invariant: "every entry is a command", what: format!("{error}") };
             let mutated = mutate(context, entry).map_err(broken)?;
             self.applier.admit(&mut batch, mutated.as_ref().unwrap_or(entry)).map_err(broken)?;
             if entry.kind == crate::log::EntryKind::Normal && !entry.data.is_empty() {

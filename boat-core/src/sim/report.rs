@@ -73,7 +73,8 @@ fn attempt(options: &Options, keeps_lines: bool) -> Result<Report, Found> {
         let Violation { invariant, what } = violation;
         Found { seed, invariant: invariant.to_owned(), what, trace }
     };
-    let mut world = World::new(options.clone(), keeps_lines).map_err(|violation| found(violation, Vec::new()))?;
+    let mut world =
+        World::new(options.clone(), keeps_lines).map_err(|violation| found(violation, Vec::new()))?;
     let ran = catch_unwind(AssertUnwindSafe(|| world.run()));
     let World { context, checker, healing, .. } = world;
     let (hash, steps) = (context.trace.hash(), context.trace.steps());

@@ -75,7 +75,8 @@ impl Running {
             recent_bytes_max: context.options.recent_bytes_max,
             ..ReplicaConfig::new(own, context.word())
         };
-        let replica = Replica::new(config, start_of(context, recovered)).map_err(|error| broken(node, &error))?;
+        let replica =
+            Replica::new(config, start_of(context, recovered)).map_err(|error| broken(node, &error))?;
         let own_introduction = Introduction {
             birth: directory.birth(),
             members: members.clone(),
@@ -85,7 +86,18 @@ impl Running {
         let reader = log.reader();
         let writer = Writer::new(log, raft_id);
         let waiters = Waiters::default();
-        Ok(Running { node, raft_id, replica, writer, replay, genesis, life, reader, waiters, own_introduction })
+        Ok(Running {
+            node,
+            raft_id,
+            replica,
+            writer,
+            replay,
+            genesis,
+            life,
+            reader,
+            waiters,
+            own_introduction,
+        })
     }
 
     /// Takes what has gathered, steps the replica, and carries out what it wants.

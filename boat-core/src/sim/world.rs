@@ -43,7 +43,7 @@ impl World {
         let members = members.map_err(|error| Violation { invariant: "options", what: error.to_string() })?;
         let nodes = (0..count).map(|node| (NodeId(node), Node::new(NodeId(node), members.clone())));
         // The last client only asks once the faults are over.
-        let clients = (0..=options.clients).map(|number| Client::new(number));
+        let clients = (0..=options.clients).map(Client::new);
         let mut world = World {
             nodes: nodes.collect(),
             network: Network::new(count),
@@ -126,7 +126,8 @@ impl World {
             return Ok(());
         }
         let effects = act(node, &mut self.context, &mut self.checker)?;
-        let state = node.running().map_or(0, |running| running.replica.term() << 40 ^ running.replica.last_index());
+        let state =
+            node.running().map_or(0, |running| running.replica.term() << 40 ^ running.replica.last_index());
         self.context.trace.mix(self.context.now_ms, u64::from(id.0) << 56 ^ state);
         self.carry_out(id, effects)
     }
@@ -280,7 +281,9 @@ impl World {
             return self.context.after(1, Event::Answer(attempt, reply));
         }
         let context = &mut self.context;
-        context.note(attempt.operation as u64, || format!("operation {} to node {place}: {id:?}", attempt.operation));
+        context.note(attempt.operation as u64, || {
+            format!("operation {} to node {place}: {id:?}", attempt.operation)
+        });
         node.put(context, NodeInput::Propose { attempt, id, encoded });
     }
 
@@ -301,7 +304,8 @@ impl World {
     }
 
     fn answer(&mut self, attempt: Attempt, reply: &Reply) -> Checked {
-        self.context.note(attempt.operation as u64, || format!("operation {} hears {reply:?}", attempt.operation));
+        self.context
+            .note(attempt.operation as u64, || format!("operation {} hears {reply:?}", attempt.operation));
         let client = self.checker.book.get(attempt.operation).map(|operation| operation.client);
         let Some(client) = client.and_then(|client| self.clients.get_mut(client)) else { return Ok(()) };
         client.answered(&mut self.context, &mut self.checker, attempt, reply)

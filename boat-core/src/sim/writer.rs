@@ -124,7 +124,12 @@ impl Writer {
     }
 
     /// Begins to write what waits, unless a write is under way. A mark that is reported durable too early, by a mutant.
-    pub(super) fn begin(&mut self, context: &mut Context, node: NodeId, life: Life) -> Result<Option<u64>, LogError> {
+    pub(super) fn begin(
+        &mut self,
+        context: &mut Context,
+        node: NodeId,
+        life: Life,
+    ) -> Result<Option<u64>, LogError> {
         if self.underway.is_some() || self.waiting.is_empty() {
             return Ok(None);
         }

@@ -18,9 +18,7 @@ pub(super) fn check(order: &OneOrder, book: &Book, attempt: Attempt, outcome: &O
     let stands = record.is_some_and(|record| {
         record.outcome == *outcome && Some(&RequestId::of(&record.request.origin)) == asked
     });
-    require(stands, INVARIANT, || {
-        format!("{asked:?} was answered with {outcome:?}; there stands {record:?}")
-    })
+    require(stands, INVARIANT, || format!("{asked:?} was answered with {outcome:?}; there stands {record:?}"))
 }
 
 /// At the end every node holds everything that anybody was given.

@@ -9,7 +9,7 @@ use super::memory::Memory;
 use super::{Violation, require};
 use crate::log::LogEntry;
 use crate::replica::Replica;
-use crate::{NodeId, RaftId};
+use crate::{Membership, NodeId, RaftId};
 
 const COMPLETE: &str = "leader completeness";
 const NEVER_CHANGES: &str = "a committed entry never changes";
@@ -30,6 +30,8 @@ pub(super) struct Commits {
     commits: Vec<Commit>,
     known: BTreeMap<RaftId, u64>,
     handed: BTreeMap<RaftId, u64>,
+    /// Each incarnation's membership when it was last looked at.
+    memberships: BTreeMap<RaftId, Membership>,
 }
 
 impl Commits {
@@ -46,6 +48,7 @@ impl Commits {
     pub(super) fn opened(&mut self, id: RaftId, commit: u64) {
         self.known.insert(id, commit);
         self.handed.insert(id, commit);
+        self.memberships.remove(&id);
     }
 
     /// A leader has begun its term.
@@ -88,9 +91,13 @@ impl Commits {
                 self.check_quorum(id, replica, memory, (index, term))?;
             }
         }
+        if self.memberships.get(&id) != Some(replica.membership()) {
+            self.memberships.insert(id, replica.membership().clone());
+        }
         Ok(())
     }
 
+    /// A write that is durable may first commit entries, and then bring the next membership into force: either one counts.
     fn check_quorum(
         &self,
         id: RaftId,
@@ -98,15 +105,16 @@ impl Commits {
         memory: &Memory,
         (index, term): (u64, u64),
     ) -> Checked {
-        let membership = replica.membership();
-        for voters in [&membership.voters, &membership.voters_outgoing] {
-            let holds = |voter: &&RaftId| memory.term_synced(**voter, index) == Some(term);
-            let count = voters.iter().filter(holds).count();
-            require(voters.is_empty() || count > voters.len() / 2, QUORUM, || {
-                format!("{id} commits entry {index} of term {term}: {count} of {voters:?} have it on disk")
-            })?;
-        }
-        Ok(())
+        let holds = |voter: &&RaftId| memory.term_synced(**voter, index) == Some(term);
+        let majority =
+            |voters: &[RaftId]| voters.is_empty() || voters.iter().filter(holds).count() > voters.len() / 2;
+        let quorum =
+            |membership: &Membership| majority(&membership.voters) && majority(&membership.voters_outgoing);
+        let former = self.memberships.get(&id);
+        require(quorum(replica.membership()) || former.is_some_and(quorum), QUORUM, || {
+            let holders: Vec<&RaftId> = replica.membership().voters.iter().filter(holds).collect();
+            format!("{id} commits entry {index} of term {term}, and only {holders:?} have it on disk")
+        })
     }
 
     /// Entries are handed to the applier.

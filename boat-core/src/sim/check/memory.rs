@@ -70,10 +70,8 @@ pub(super) struct Memory(BTreeMap<RaftId, Disk>);
 
 impl Memory {
     pub(super) fn writing(&mut self, id: RaftId, mark: u64, write: &LogWrite) {
-        let entries = write
-            .entries
-            .first()
-            .map(|first| (first.index, write.entries.iter().map(Print::of).collect()));
+        let entries =
+            write.entries.first().map(|first| (first.index, write.entries.iter().map(Print::of).collect()));
         let membership = write.membership.as_ref().map(|membership| membership.index);
         let writing = Writing { mark, entries, hard_state: write.hard_state, membership };
         self.0.entry(id).or_default().writing.push_back(writing);

@@ -31,7 +31,7 @@ use super::context::Checked;
 use super::waiters::{Attempt, Reply};
 use crate::apply::Outcome;
 use crate::log::{LogEntry, LogWrite, Recovered};
-use crate::replica::{Output, Replica, RequestId};
+use crate::replica::{Output, Replica};
 use crate::{NodeId, RaftId, Request};
 
 /// Something that must never be, was.
@@ -119,7 +119,13 @@ impl Checker {
     }
 
     /// A node has given a request a position and an outcome.
-    pub(super) fn applied(&mut self, node: NodeId, request: &Request, outcome: &Outcome, age_ms: u64) -> Checked {
+    pub(super) fn applied(
+        &mut self,
+        node: NodeId,
+        request: &Request,
+        outcome: &Outcome,
+        age_ms: u64,
+    ) -> Checked {
         let is_new = self.order.applied(node, request, outcome)?;
         if is_new {
             let operation = sent::check(&mut self.book, request, outcome.position)?;
@@ -164,10 +170,5 @@ impl Checker {
     /// The end of a run: what a node holds must cover what was promised.
     pub(super) fn ended(&self, node: NodeId, position: u64) -> Checked {
         acked::ended(&self.book, node, position)
-    }
-
-    /// How often an operation under this identity was applied.
-    pub(super) fn operation(&self, id: &RequestId) -> Option<usize> {
-        self.book.find(id)
     }
 }

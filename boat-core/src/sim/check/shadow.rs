@@ -51,7 +51,9 @@ impl Shadow {
         })?;
         let expected = match request.kind {
             RequestKind::OpenSession => CallOutcome::Output(bytes::Bytes::new()),
-            _ => CallOutcome::Output(self.chain.predict(self.position, &request.body, self.time_ms, self.seed)),
+            _ => {
+                CallOutcome::Output(self.chain.predict(self.position, &request.body, self.time_ms, self.seed))
+            }
         };
         require(outcome.result == expected, INVARIANT, || {
             format!(
