@@ -95,3 +95,17 @@ fn a_model_that_reads_the_wall_clock_is_found() {
 fn an_answer_from_another_request_is_found() {
     assert_eq!(first_found(Mutant::AnswerFromAnotherRequest).invariant, "S2 acked is kept");
 }
+
+#[test]
+fn a_failure_told_to_late_comers_is_found() {
+    assert_eq!(first_found(Mutant::FailLateComers).invariant, "S7 honest errors");
+}
+
+#[test]
+fn what_is_found_says_how_to_see_it_again() {
+    let found = first_found(Mutant::ReadWallClock);
+    let text = found.to_string();
+    let command = format!("BOAT_SEED={} cargo test -p boat-core --features sim --test sim replay_seed", found.seed);
+    assert!(text.contains(&command) && text.contains(&found.what), "{text}");
+    assert!(!found.trace.is_empty());
+}

@@ -17,13 +17,15 @@ pub enum Mutant {
     KeepIdentityAfterWipe,
     /// A model reads the local wall clock instead of log time.
     ReadWallClock,
-    /// A request is answered when it is proposed to the log, with what is in the table, before it is committed.
+    /// Whoever waits is given the outcome of another request of the same batch.
     AnswerFromAnotherRequest,
+    /// Whoever asks again while a request fails is told of that failure, though the new attempt goes on.
+    FailLateComers,
 }
 
 impl Mutant {
     /// Every one.
-    pub const ALL: [Mutant; 8] = [
+    pub const ALL: [Mutant; 9] = [
         Mutant::AckBeforeSync,
         Mutant::ForgetVote,
         Mutant::SkipSessionCheck,
@@ -32,5 +34,6 @@ impl Mutant {
         Mutant::KeepIdentityAfterWipe,
         Mutant::ReadWallClock,
         Mutant::AnswerFromAnotherRequest,
+        Mutant::FailLateComers,
     ];
 }

@@ -172,3 +172,6 @@ impl Checker {
         acked::ended(&self.book, node, position)
     }
 }
+
+#[cfg(test)]
+mod tests;
