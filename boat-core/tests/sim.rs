@@ -105,7 +105,8 @@ fn a_failure_told_to_late_comers_is_found() {
 fn what_is_found_says_how_to_see_it_again() {
     let found = first_found(Mutant::ReadWallClock);
     let text = found.to_string();
-    let command = format!("BOAT_SEED={} cargo test -p boat-core --features sim --test sim replay_seed", found.seed);
+    let command =
+        format!("BOAT_SEED={} cargo test -p boat-core --features sim --test sim replay_seed", found.seed);
     assert!(text.contains(&command) && text.contains(&found.what), "{text}");
     assert!(!found.trace.is_empty());
 }

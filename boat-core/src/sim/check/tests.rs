@@ -149,7 +149,8 @@ fn a_log_that_lost_what_was_synced_is_found_and_one_that_lost_more_writes_is_not
 fn a_hand_over_with_a_gap_or_without_a_commit_is_found() {
     let entry = |index| LogEntry { index, term: 1, kind: EntryKind::Normal, data: Bytes::new() };
     let mut checker = Checker::default();
-    let handed = |checker: &mut Checker, index| checker.output(RaftId(1), &Output::Committed(vec![entry(index)]));
+    let handed =
+        |checker: &mut Checker, index| checker.output(RaftId(1), &Output::Committed(vec![entry(index)]));
     assert_eq!(broken(handed(&mut checker, 2)), "commits never fall");
     let mut checker = Checker::default();
     assert_eq!(broken(handed(&mut checker, 1)), "a commit stands on a majority's disks");
