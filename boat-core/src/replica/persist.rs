@@ -136,6 +136,7 @@ impl Replica {
             names(&changing.membership.learners),
         );
         self.membership = changing.membership.clone();
+        self.forget_joiners(&changing.change);
         outputs.push(Output::Membership(changing.membership));
         if let Some(entry) = self.committed.pop_front() {
             self.hand_over_entries(vec![entry], outputs);

@@ -215,6 +215,32 @@ fn a_wiped_node_succeeds_itself_as_a_new_incarnation() {
 }
 
 #[test]
+fn an_incarnation_that_asked_and_died_does_not_succeed_its_successor() {
+    let mut cluster = Cluster::new(3);
+    let leader = cluster.leader();
+    let wiped = NodeId((leader.0 + 1) % 3);
+    cluster.replicas.remove(&wiped);
+    cluster.tick(40);
+    let join = |cluster: &mut Cluster, incarnation: u64| {
+        let Member { raft_id, birth, address } = member(wiped.0, incarnation);
+        let message = PeerMessage::Join(Join { raft_id, birth, address });
+        cluster.input(leader, Input::Peer { from: wiped, from_raft_id: Some(raft_id), message });
+    };
+    let incarnation = |cluster: &Cluster| {
+        cluster.replicas[&leader].membership().incarnation(wiped).map(|member| member.birth)
+    };
+    join(&mut cluster, 2);
+    join(&mut cluster, 3);
+    cluster.tick(1);
+    assert_eq!(incarnation(&cluster), Some(Birth(2)));
+    cluster.tick(25);
+    assert_eq!(incarnation(&cluster), Some(Birth(2)), "what was asked before it came counts no more");
+    join(&mut cluster, 3);
+    cluster.tick(60);
+    assert_eq!(incarnation(&cluster), Some(Birth(3)));
+}
+
+#[test]
 fn a_leader_hands_over_before_it_may_leave_and_the_last_two_must_stay() {
     let mut cluster = Cluster::new(3);
     let leader = cluster.leader();
