@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use boat_core::config::{Limits, NoBackend, NodeConfig};
 use boat_core::log::files::{CallKind, Fault, SimFiles};
 use boat_core::transport::local::LocalNetwork;
-use boat_core::{Context, Error, Json, Model, Node, PredictError};
+use boat_core::{Alarm, Context, Error, Json, Model, Node, PredictError};
 use serde::{Deserialize, Serialize};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -25,8 +26,10 @@ impl Model for Count {
     }
 }
 
-async fn start(files: &SimFiles, lock: &std::path::Path) -> Node<Json<String, u64>> {
+async fn start(files: &SimFiles, lock: &std::path::Path, free_bytes_min: u64) -> Node<Json<String, u64>> {
+    let limits = Limits { free_bytes_min, ..Limits::default() };
     let node = Node::builder(0)
+        .config(NodeConfig::<NoBackend> { limits, ..NodeConfig::default() })
         .data_dir(lock)
         .members("0=local:0".parse().unwrap())
         .transport(LocalNetwork::new().transport())
@@ -42,7 +45,7 @@ async fn start(files: &SimFiles, lock: &std::path::Path) -> Node<Json<String, u6
 async fn after_a_failed_sync_or_write_a_node_answers_nobody_and_stops() {
     for kind in [CallKind::SyncData, CallKind::Write] {
         let (files, directory) = (SimFiles::new(), tempfile::tempdir().unwrap());
-        let node = start(&files, directory.path()).await;
+        let node = start(&files, directory.path(), 0).await;
         let acknowledged = node.predict("a".into()).await.unwrap();
         files.fail(kind, 0, Fault::Error);
         let refused = node.predict("b".into()).key("b").await;
@@ -54,7 +57,7 @@ async fn after_a_failed_sync_or_write_a_node_answers_nobody_and_stops() {
         drop(node);
         // What the failed disk kept is what was synced: the acknowledged answer, and at most what was unknown.
         files.crash(7);
-        let node = start(&files, directory.path()).await;
+        let node = start(&files, directory.path(), 0).await;
         assert!(node.status().position >= acknowledged.position);
         let next = node.predict("d".into()).await.unwrap();
         assert!(next.output == 2 || next.output == 3, "{}", next.output);
@@ -65,7 +68,7 @@ async fn after_a_failed_sync_or_write_a_node_answers_nobody_and_stops() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_holds_answers_back_until_there_is_space_again() {
     let (files, directory) = (SimFiles::new(), tempfile::tempdir().unwrap());
-    let node = start(&files, directory.path()).await;
+    let node = start(&files, directory.path(), 0).await;
     node.predict("a".into()).await.unwrap();
     files.set_bytes_max(Some(0));
     let long = "x".repeat(512 << 10);
@@ -82,5 +85,28 @@ async fn a_full_disk_holds_answers_back_until_there_is_space_again() {
     files.set_bytes_max(None);
     let answer = node.predict(long).key(key).within(PATIENCE).await.unwrap();
     assert_eq!(answer.output, earlier + 2);
+    node.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn below_its_reserve_a_node_accepts_nothing_and_goes_on_by_itself() {
+    const RESERVE: u64 = 1 << 20;
+    let (files, directory) = (SimFiles::new(), tempfile::tempdir().unwrap());
+    let node = start(&files, directory.path(), RESERVE).await;
+    let before = node.predict("a".into()).await.unwrap();
+    for full in [true, false, true, false] {
+        files.set_bytes_max(full.then_some(0));
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while node.status().alarms.contains(&Alarm::DiskFull) != full {
+            assert!(tokio::time::Instant::now() < deadline, "{full}: {:?}", node.status());
+            tokio::task::yield_now().await;
+        }
+        let asked = node.predict("b".into()).await;
+        match full {
+            true => assert_eq!(asked, Err(PredictError::DiskFull)),
+            false => assert!(asked.unwrap().position > before.position),
+        }
+    }
+    assert_eq!(node.predict("c".into()).await.unwrap().output, 4);
     node.shutdown().await.unwrap();
 }

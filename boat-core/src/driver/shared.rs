@@ -11,7 +11,7 @@ use super::inbox::Inbox;
 use super::waiters::Waiters;
 use crate::digest::Digest;
 use crate::replica::Replica;
-use crate::{BackendStatus, Error, Genesis, Membership, NodeId, Phase, ReplayProgress};
+use crate::{Alarm, BackendStatus, Error, Genesis, Membership, NodeId, Phase, ReplayProgress};
 
 /// Consensus as the driver last saw it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -55,6 +55,8 @@ pub(crate) struct Shared {
     replay: Mutex<Option<ReplayProgress>>,
     sessions: Mutex<BTreeMap<u64, u64>>,
     pub(crate) stopping: AtomicBool,
+    /// Whether less than the reserve is free on the disk: nothing new is accepted.
+    pub(crate) disk_full: AtomicBool,
     /// Whether the applier has its predictor and is past the index to catch up to.
     pub(crate) replayed: AtomicBool,
     /// Changes whenever the phase may have.
@@ -80,6 +82,7 @@ impl Shared {
             replay: Mutex::default(),
             sessions: Mutex::default(),
             stopping: AtomicBool::new(false),
+            disk_full: AtomicBool::new(false),
             replayed: AtomicBool::new(false),
             changes: watch::Sender::new(0),
             ended: watch::Sender::new(None),
@@ -208,6 +211,18 @@ impl Shared {
         } else {
             Phase::Ready
         }
+    }
+
+    /// What a person should look at.
+    pub(crate) fn alarms(&self) -> Vec<Alarm> {
+        let mut alarms = Vec::new();
+        if self.disk_full.load(Ordering::Acquire) {
+            alarms.push(Alarm::DiskFull);
+        }
+        if !self.backend().healthy && self.consensus().cluster.is_some() {
+            alarms.push(Alarm::BackendUnhealthy);
+        }
+        alarms
     }
 
     /// The node has ended; only the first reason counts.

@@ -161,6 +161,7 @@ fn launch<P>(
         election_ticks: config.timing.election_ticks as usize,
         command_bytes_max: config.limits.command_bytes_max,
         forwarded_bytes_max: config.limits.proposal_bytes_max,
+        free_bytes_min: config.limits.free_bytes_min,
         log: LogConfig { segment_bytes: config.limits.segment_bytes as u64, ..LogConfig::default() },
         seed,
         predictor,

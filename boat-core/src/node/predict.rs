@@ -2,6 +2,7 @@
 
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -228,6 +229,9 @@ impl Inner {
 
     /// Hands one request in and waits for what becomes of it.
     async fn send(&self, request: &Request, within: Duration, key: &str) -> Result<Applied, PredictError> {
+        if self.shared.disk_full.load(Ordering::Acquire) {
+            return Err(PredictError::DiskFull);
+        }
         let id = RequestId::of(&request.origin, request.hash());
         let mut encoded = Vec::with_capacity(request.encoded_bytes());
         request.encode(&mut encoded);
@@ -244,6 +248,7 @@ impl Inner {
         match reply.await {
             Ok(Reply::Applied(applied)) => Ok(applied),
             Ok(Reply::Failed(Failure::NoLeader)) => Err(PredictError::NoLeader(within)),
+            Ok(Reply::Failed(Failure::DiskFull)) => Err(PredictError::DiskFull),
             Ok(Reply::Failed(Failure::Overloaded)) => {
                 let (waiting, waiting_max) = (self.shared.waiters.len(), self.config.limits.proposals_max);
                 Err(PredictError::Overloaded { waiting, waiting_max, what: "requests at the leader" })

@@ -28,7 +28,7 @@ pub(crate) use self::store::FETCHES_MAX;
 use self::store::Store;
 use crate::command::CommandWriter;
 use crate::log::{HardState, LogEntry, LogWrite};
-use crate::transport::{Forward, ForwardRefused, Join, PeerMessage};
+use crate::transport::{Forward, ForwardRefusal, ForwardRefused, Join, PeerMessage};
 use crate::{Member, Membership, NodeId, RaftId};
 
 /// How a replica is set up. Ticks are the driver's; [`Input::Tick`] says when one has passed.
@@ -130,6 +130,8 @@ pub enum Input {
         /// Ticks from now until the answer is no.
         within_ticks: u64,
     },
+    /// The disk is nearly full, or is not any more: whether to propose what others forward.
+    DiskFull(bool),
     /// The node is about to stop: hand leadership over.
     HandOver,
 }
@@ -238,6 +240,7 @@ pub struct Replica {
     election: election::Election,
     leaving: Option<Leaving>,
     leave_tickets: u64,
+    disk_full: bool,
 }
 
 impl Replica {
@@ -290,6 +293,7 @@ impl Replica {
             election: election::Election::default(),
             leaving: None,
             leave_tickets: 0,
+            disk_full: false,
             config,
         };
         replica.draw_election_timeout();
@@ -321,6 +325,7 @@ impl Replica {
             Input::Answered(ids) => ids.iter().for_each(|id| self.pending.answered(id)),
             Input::Fetched { low, entries } => self.on_fetched(low, entries),
             Input::MayLeave { within_ticks } => self.on_may_leave(within_ticks, outputs),
+            Input::DiskFull(full) => self.disk_full = full,
             Input::HandOver => {
                 self.hand_over();
             }
@@ -373,8 +378,8 @@ impl Replica {
         match message {
             PeerMessage::Consensus(message) => return self.on_consensus(from_raft_id, *message),
             PeerMessage::Forward(forward) => self.on_forward(from, forward, outputs),
-            PeerMessage::ForwardRefused(ForwardRefused { ticket, overloaded }) => {
-                if let Some((id, failure)) = self.pending.refused(ticket, overloaded) {
+            PeerMessage::ForwardRefused(ForwardRefused { ticket, reason }) => {
+                if let Some((id, failure)) = self.pending.refused(ticket, reason) {
                     outputs.push(Output::Failed { id, failure });
                 }
             }
@@ -401,14 +406,18 @@ impl Replica {
             return;
         }
         let sound = crate::Request::decode(&request).is_ok();
-        let overloaded = self.is_leader() && sound && {
-            let bytes_max = self.config.forwarded_bytes_max;
-            !self.pending.accept_forwarded(request, bytes_max)
+        let bytes_max = self.config.forwarded_bytes_max;
+        let reason = if !self.is_leader() || !sound {
+            ForwardRefusal::NotLeader
+        } else if self.disk_full {
+            ForwardRefusal::DiskFull
+        } else if self.pending.accept_forwarded(request, bytes_max) {
+            return;
+        } else {
+            ForwardRefusal::Overloaded
         };
-        if !self.is_leader() || overloaded {
-            let refused = ForwardRefused { ticket, overloaded };
-            outputs.push(Output::Send { to: from, message: PeerMessage::ForwardRefused(refused) });
-        }
+        let refused = ForwardRefused { ticket, reason };
+        outputs.push(Output::Send { to: from, message: PeerMessage::ForwardRefused(refused) });
     }
 
     /// After a change of leader or term, everything that waits is sent again: what was sent may be lost.

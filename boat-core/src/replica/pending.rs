@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 
 use crate::digest::RequestHash;
+use crate::transport::ForwardRefusal;
 use crate::{NodeId, Origin, SessionRequest};
 
 /// How long a forwarded request waits before it is forwarded again, in ticks: messages may be lost.
@@ -42,6 +43,8 @@ pub enum Failure {
     NoLeader,
     /// The leader had too much to do, and it was not proposed. Definite.
     Overloaded,
+    /// The leader's disk was nearly full, and it was not proposed. Definite.
+    DiskFull,
     /// Its time is over; it may yet be applied.
     Unknown,
 }
@@ -214,17 +217,22 @@ impl Pending {
 
     /// A forward came back unproposed: nothing happened that time. Only the latest one of a request counts, and once: the
     /// message may come again.
-    pub(super) fn refused(&mut self, ticket: u64, overloaded: bool) -> Option<(RequestId, Failure)> {
+    pub(super) fn refused(&mut self, ticket: u64, reason: ForwardRefusal) -> Option<(RequestId, Failure)> {
         let id = self.by_ticket.remove(&ticket)?;
         let waiting = self.waiting.get_mut(&id)?;
         waiting.ticket = None;
         waiting.attempts = waiting.attempts.saturating_sub(1);
-        if overloaded && waiting.attempts == 0 {
-            self.answered(&id);
-            return Some((id, Failure::Overloaded));
+        let failure = match reason {
+            // Tried again by `overdue`, not at once: the one who refused is likely to do so again.
+            ForwardRefusal::NotLeader => return None,
+            ForwardRefusal::Overloaded => Failure::Overloaded,
+            ForwardRefusal::DiskFull => Failure::DiskFull,
+        };
+        if waiting.attempts > 0 {
+            return None;
         }
-        // Tried again by `overdue`, not at once: the one who refused is likely to do so again.
-        None
+        self.answered(&id);
+        Some((id, failure))
     }
 
     /// What is too late now, and what is to be sent again.
@@ -287,7 +295,11 @@ mod tests {
         let (second, _) = pending.take_to_forward(FORWARD_AGAIN_TICKS)[0];
         assert_ne!(first, second);
         for ticket in [first, second, second] {
-            assert_eq!(pending.refused(ticket, true), None, "the first forward's fate is unknown");
+            assert_eq!(
+                pending.refused(ticket, ForwardRefusal::Overloaded),
+                None,
+                "the first forward's fate is unknown"
+            );
         }
         assert_eq!(pending.overdue(100, true), [(RequestId::Opening(1), Failure::Unknown)]);
     }
@@ -296,7 +308,10 @@ mod tests {
     fn a_single_forward_that_is_refused_was_not_proposed() {
         let mut pending = waiting();
         let (ticket, _) = pending.take_to_forward(0)[0];
-        assert_eq!(pending.refused(ticket, true), Some((RequestId::Opening(1), Failure::Overloaded)));
+        assert_eq!(
+            pending.refused(ticket, ForwardRefusal::Overloaded),
+            Some((RequestId::Opening(1), Failure::Overloaded))
+        );
         assert_eq!(pending.len(), 0);
     }
 

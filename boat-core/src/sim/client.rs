@@ -156,7 +156,7 @@ impl Client {
                 self.close(checker, attempt.operation);
             }
             Reply::Failed(failure) => {
-                let definite = matches!(failure, Failure::NoLeader | Failure::Overloaded);
+                let definite = matches!(failure, Failure::NoLeader | Failure::Overloaded | Failure::DiskFull);
                 if definite && operation.is_definitely_not() && context.fault(300) {
                     self.close(checker, attempt.operation);
                 } else if attempt.number + 1 == checker.book.attempts(attempt.operation) {

@@ -208,7 +208,7 @@ impl Running {
         let failure = if lies { Failure::NoLeader } else { failure };
         context.count(match failure {
             Failure::NoLeader => Fault::NoLeader,
-            Failure::Overloaded => Fault::Overloaded,
+            Failure::Overloaded | Failure::DiskFull => Fault::Overloaded,
             Failure::Unknown => Fault::Unknown,
         });
         let waited = self.waiters.take(id);

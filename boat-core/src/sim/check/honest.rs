@@ -20,7 +20,7 @@ pub(super) fn failed(book: &mut Book, attempt: Attempt, failure: Failure) -> Che
     let Some(operation) = book.get_mut(attempt.operation) else { return Ok(()) };
     if let Some(fate) = operation.fates.get_mut(attempt.number) {
         *fate = match failure {
-            Failure::NoLeader | Failure::Overloaded => Fate::Definite,
+            Failure::NoLeader | Failure::Overloaded | Failure::DiskFull => Fate::Definite,
             Failure::Unknown => Fate::Answered,
         };
     }
