@@ -23,6 +23,8 @@ mod predictor;
 #[cfg(all(feature = "http", feature = "supervisor"))]
 mod program;
 pub mod replica;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 mod status;
 #[cfg(feature = "supervisor")]
 pub mod supervisor;

@@ -236,6 +236,7 @@ impl<P: Predictor> Launch<P> {
             predictor: self.predictor,
             reader: reader.clone(),
             limits,
+            published_sessions: None,
         };
         let applier = start_applier(applier, &self.shared).map_err(|error| storage(&error))?;
         Ok((Driver::new(around, replica, log, fetch), applier))

@@ -1,5 +1,6 @@
 //! What the driver, the applier and the handles know of each other.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -52,6 +53,7 @@ pub(crate) struct Shared {
     applied: Mutex<AppliedView>,
     backend: Mutex<BackendStatus>,
     replay: Mutex<Option<ReplayProgress>>,
+    sessions: Mutex<BTreeMap<u64, u64>>,
     pub(crate) stopping: AtomicBool,
     /// Whether the applier has its predictor and is past the index to catch up to.
     pub(crate) replayed: AtomicBool,
@@ -76,6 +78,7 @@ impl Shared {
             applied: Mutex::default(),
             backend: Mutex::new(BackendStatus { healthy: false, error: None, rebuilds: 0 }),
             replay: Mutex::default(),
+            sessions: Mutex::default(),
             stopping: AtomicBool::new(false),
             replayed: AtomicBool::new(false),
             changes: watch::Sender::new(0),
@@ -161,6 +164,15 @@ impl Shared {
     pub(crate) fn set_backend(&self, update: impl FnOnce(&mut BackendStatus)) {
         update(&mut lock(&self.backend));
         self.changed();
+    }
+
+    /// The secret of an open session, as of what was applied here.
+    pub(crate) fn session_secret(&self, session: u64) -> Option<u64> {
+        lock(&self.sessions).get(&session).copied()
+    }
+
+    pub(crate) fn set_session_secrets(&self, secrets: BTreeMap<u64, u64>) {
+        *lock(&self.sessions) = secrets;
     }
 
     pub(crate) fn replay(&self) -> Option<ReplayProgress> {

@@ -246,7 +246,7 @@ impl Replica {
     /// # Errors
     /// [`Fatal`] when `start` or `config` contradict themselves.
     pub fn new(config: ReplicaConfig, start: ReplicaStart) -> Result<Self, Fatal> {
-        use rand_chacha::rand_core::SeedableRng;
+        use rand_chacha::rand_core::{RngCore, SeedableRng};
         let commit = start.hard_state.commit;
         let raft_config = raft::Config {
             id: config.own.raft_id.0,
@@ -266,8 +266,10 @@ impl Replica {
         let store = Store::new(hard_state, &membership, term_starts, last_index, tail, recent);
         let raw = RawNode::new(&raft_config, store, &slog_bridge::logger())
             .map_err(|error| Fatal::Consensus(error.to_string()))?;
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(config.seed);
         let mut replica = Replica {
-            rng: rand_chacha::ChaCha8Rng::seed_from_u64(config.seed),
+            pending: Pending::new(rng.next_u64()),
+            rng,
             raw,
             membership,
             tick: 0,
@@ -275,7 +277,6 @@ impl Replica {
             heard: BTreeMap::new(),
             greeted: BTreeSet::new(),
             connected: BTreeSet::new(),
-            pending: Pending::default(),
             sent_to: (0, 0),
             in_flight_index: 0,
             held: VecDeque::new(),
@@ -396,6 +397,9 @@ impl Replica {
 
     fn on_forward(&mut self, from: NodeId, forward: Forward, outputs: &mut Vec<Output>) {
         let Forward { ticket, request } = forward;
+        if !self.pending.is_fresh(from, ticket) {
+            return;
+        }
         let sound = crate::Request::decode(&request).is_ok();
         let overloaded = self.is_leader() && sound && {
             let bytes_max = self.config.forwarded_bytes_max;
