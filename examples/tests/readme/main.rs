@@ -107,7 +107,7 @@ fn every_flag_is_one_that_the_program_takes() {
 }
 
 /// Flags that stand in the text and belong to other programs.
-const CARGO_AND_CURL: [&str; 5] = ["--json", "--workspace", "--open", "--release", "--example"];
+const CARGO_AND_CURL: [&str; 6] = ["--json", "--workspace", "--open", "--release", "--example", "--features"];
 
 fn takes(help: &str, flag: &str) -> bool {
     help.split([' ', ',', '\n', '[', '=']).any(|word| word == flag)
