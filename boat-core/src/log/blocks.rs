@@ -22,7 +22,7 @@ pub(super) struct Blocks {
     /// Where the next batch begins in the file.
     pub(super) offset: u64,
     /// Where the walk ends.
-    end: u64,
+    pub(super) end: u64,
     block_bytes: usize,
     /// What was read last, and where in it the next batch begins.
     block: Bytes,

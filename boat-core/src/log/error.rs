@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::Watermark;
 use super::files::is_full;
+use super::format::segment;
 
 /// Why a call on the log failed.
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +97,24 @@ impl LogError {
 
     pub(super) fn corrupt(file: &Path, offset: u64, why: &'static str) -> LogError {
         LogError::Corrupt { file: file.to_owned(), offset, why }
+    }
+
+    /// Whether what is on the disk is not what was written, rather than that it could not be read or written.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, LogError::Corrupt { .. } | LogError::Version { .. } | LogError::Regressed { .. })
+    }
+
+    /// The damaged file, and from which byte on; where the log went back in time, the place at which it ends.
+    pub(crate) fn place(&self) -> Option<(PathBuf, u64)> {
+        match self {
+            LogError::Corrupt { file, offset, .. } => Some((file.clone(), *offset)),
+            LogError::Version { file, .. } => Some((file.clone(), 0)),
+            LogError::Regressed { directory, found, .. } if found.segment > 0 => {
+                Some((segment::path(directory, found.segment), found.segment_bytes))
+            }
+            LogError::Regressed { directory, .. } => Some((directory.clone(), 0)),
+            _ => None,
+        }
     }
 
     /// Whether the log goes on as if the call had not been made.

@@ -92,7 +92,8 @@ impl Shared {
         }
         let path = segment::path(&self.directory, id);
         let file: Arc<dyn File> = self.files.open(&path).map_err(LogError::io("open", &path))?.into();
-        let (footer, _) = segment::read_footer(&*file, &path, id)?;
+        let file_bytes = file.len().map_err(LogError::io("read", &path))?;
+        let (footer, _) = segment::read_footer(&*file, &path, id, file_bytes)?;
         let sealed = Arc::new(Sealed { segment: id, file, points: footer.points });
         open.truncate(SEALED_OPEN_MAX - 1);
         open.push_front(Arc::clone(&sealed));

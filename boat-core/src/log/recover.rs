@@ -17,6 +17,9 @@ use super::watermark::{Watermark, WatermarkFile};
 use super::{HardState, Log, LogConfig, LogEntry, LogError};
 use crate::Membership;
 
+/// What a torn tail begins with where it does not say more itself.
+pub(super) const ZEROS: &str = "zeros stand where it should begin";
+
 /// What a log holds when it is opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recovered {
@@ -70,14 +73,22 @@ pub(super) fn open(
 /// The segments that are there, after removing what was never finished.
 fn list(files: &dyn Files, directory: &Path) -> Result<BTreeSet<u64>, LogError> {
     let names = files.list(directory).map_err(LogError::io("list", directory))?;
-    let ours = |name: &str| segment::id(name).is_some() || name == super::watermark::FILE_NAME;
-    for name in &names {
-        if name.strip_suffix(TEMPORARY_SUFFIX).is_some_and(ours) {
-            let path = directory.join(name);
-            files.remove(&path).map_err(LogError::io("remove", &path))?;
-        }
+    for name in names.iter().filter(|name| is_unfinished(name)) {
+        let path = directory.join(name);
+        files.remove(&path).map_err(LogError::io("remove", &path))?;
     }
-    Ok(names.iter().filter_map(|name| segment::id(name)).collect())
+    Ok(segments(&names))
+}
+
+/// The ids of the segments among `names`.
+pub(super) fn segments(names: &[String]) -> BTreeSet<u64> {
+    names.iter().filter_map(|name| segment::id(name)).collect()
+}
+
+/// Whether `name` is that of a file which was never finished.
+pub(super) fn is_unfinished(name: &str) -> bool {
+    let ours = |name: &str| segment::id(name).is_some() || name == super::watermark::FILE_NAME;
+    name.strip_suffix(TEMPORARY_SUFFIX).is_some_and(ours)
 }
 
 /// Makes the first segment. A watermark that is there already must say that nothing was ever synced.
@@ -129,7 +140,11 @@ fn assemble(
 }
 
 /// Every segment that holds live entries must be there.
-fn check_segments(catalog: &Catalog, segments: &BTreeSet<u64>, directory: &Path) -> Result<(), LogError> {
+pub(super) fn check_segments(
+    catalog: &Catalog,
+    segments: &BTreeSet<u64>,
+    directory: &Path,
+) -> Result<(), LogError> {
     match catalog.spans().iter().find(|span| !segments.contains(&span.segment)) {
         None => Ok(()),
         Some(span) => {
@@ -156,11 +171,12 @@ fn reopen(
     }
     let tail =
         tail::examine(&*segment.file, &segment.path, segment.id, (segment.written, segment.allocated))?;
-    judge(&log, &tail, stop, synced)?;
+    let found = log.reached();
+    judge(&log.segment, found, &tail, stop, synced, directory)?;
     let segment = &mut log.segment;
     if let Some(dirty_end) = tail.dirty_end {
         let cut = dirty_end - segment.written;
-        let why = stop.unwrap_or("zeros stand where it should begin");
+        let why = stop.unwrap_or(ZEROS);
         let (path, at) = (segment.path.display(), segment.written);
         warnings.push(format!("{path}: cut {cut} bytes at byte {at} that were never synced: {why}"));
         segment.file.allocate(segment.written, cut).map_err(LogError::io("clear", &segment.path))?;
@@ -183,17 +199,22 @@ fn reopen(
     Ok(log)
 }
 
-/// Whether the log may end where it does.
-fn judge(log: &Log, tail: &Tail, stop: Option<&'static str>, synced: Watermark) -> Result<(), LogError> {
-    let (found, segment) = (log.reached(), &log.segment);
+/// Whether the log may end where it does: `found` in `segment`, when it had once `synced` so much.
+pub(super) fn judge(
+    segment: &ActiveSegment,
+    found: Watermark,
+    tail: &Tail,
+    stop: Option<&'static str>,
+    synced: Watermark,
+    directory: &Path,
+) -> Result<(), LogError> {
     let corrupt = |why| Err(LogError::corrupt(&segment.path, segment.written, why));
     let behind = found.is_behind(&synced);
     if tail.is_vouched_for || (behind && tail.dirty_end.is_some()) {
         return corrupt(stop.unwrap_or("zeros stand where a synced batch was"));
     }
     if behind {
-        let directory = log.shared.directory.clone();
-        return Err(LogError::Regressed { directory, watermark: synced, found });
+        return Err(LogError::Regressed { directory: directory.to_owned(), watermark: synced, found });
     }
     Ok(())
 }

@@ -13,18 +13,24 @@ pub struct Scan {
     next: u64,
     end: u64,
     block_bytes: usize,
+    bytes: u64,
     /// The walk through the present span, and the index behind it.
     walk: Option<(Blocks, u64)>,
 }
 
 impl Scan {
     pub(super) fn new(shared: Arc<Shared>, next: u64, end: u64, block_bytes: usize) -> Scan {
-        Scan { shared, next, end, block_bytes, walk: None }
+        Scan { shared, next, end, block_bytes, bytes: 0, walk: None }
     }
 
     /// The index of the entry that comes next.
     pub fn next_index(&self) -> u64 {
         self.next
+    }
+
+    /// How many bytes of batches were passed over so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Replaces what is in `entries` by the next entries, as many as one block of the file holds, and says whether there
@@ -49,6 +55,7 @@ impl Scan {
                 Step::Fill(needed) => blocks.fill(needed)?,
                 Step::Batch(header, at) => {
                     let begins = blocks.offset - header.total_bytes();
+                    self.bytes += header.total_bytes();
                     let corrupt = |why| LogError::corrupt(&blocks.path, begins, why);
                     if header.entries > 0 && header.first_index > self.next {
                         return Err(corrupt("entries are missing before this batch"));

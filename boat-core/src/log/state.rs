@@ -1,8 +1,9 @@
 //! What the log knows beside its entries: rebuilt from the last segment on opening, kept up to date by every append.
 
+use super::catalog::{Catalog, Span};
 use super::format::membership;
 use super::format::sections::Sections;
-use super::{HardState, LogWrite};
+use super::{HardState, LogWrite, Watermark};
 use crate::Membership;
 
 /// Memberships that may stand above the commit at once. Raft allows one change at a time, in two steps.
@@ -32,6 +33,26 @@ impl LogState {
         }
     }
 
+    /// What the header of a segment repeats of this; spans and points are the catalog's.
+    pub(crate) fn sections(&self) -> Sections {
+        Sections {
+            hard_state: self.hard_state,
+            memberships: self.memberships.clone(),
+            term_starts: self.term_starts.clone(),
+            ..Sections::default()
+        }
+    }
+
+    /// What the footer of `segment` says when it is sealed now.
+    pub(crate) fn footer_sections(&self, catalog: &Catalog, segment: u64) -> Sections {
+        let here = |span: &&Span| span.segment == segment;
+        let spans: Vec<Span> = catalog.spans().iter().filter(here).copied().collect();
+        let first_index = spans.first().map_or(u64::MAX, |span| span.first_index);
+        let term_starts =
+            self.term_starts.iter().filter(|(start, _)| *start >= first_index).copied().collect();
+        Sections { spans, points: catalog.points().to_vec(), term_starts, ..self.sections() }
+    }
+
     /// The term of the entry at `index`; 0 where there is none below.
     pub(crate) fn term(&self, index: u64) -> u64 {
         let behind = self.term_starts.partition_point(|(start, _)| *start <= index);
@@ -40,6 +61,18 @@ impl LogState {
 
     pub(crate) fn last_term(&self) -> u64 {
         self.term(self.last_index)
+    }
+
+    /// How far a log with this state is, when its last segment reaches up to `segment_bytes`.
+    pub(crate) fn reached(&self, segment: u64, segment_bytes: u64) -> Watermark {
+        Watermark {
+            term: self.hard_state.term,
+            vote: self.hard_state.vote,
+            last_index: self.last_index,
+            last_term: self.last_term(),
+            segment,
+            segment_bytes,
+        }
     }
 
     /// Why `write` may not come next.

@@ -10,7 +10,7 @@ use super::format::batch::{BatchHeader, BatchKind, HEADER_BYTES};
 use super::format::segment::{self, SegmentHeader};
 use super::segment::ActiveSegment;
 use super::state::LogState;
-use super::{LogConfig, LogError};
+use super::{LogConfig, LogError, Watermark};
 use crate::codec::{Malformed, Reader};
 
 /// The last segment after a walk over all of its batches.
@@ -31,6 +31,38 @@ pub(super) fn walk(
     id: u64,
     config: &LogConfig,
 ) -> Result<Walked, LogError> {
+    let Begun { mut walked, mut blocks, .. } = begin(files, directory, id, config)?;
+    loop {
+        match blocks.next()? {
+            Step::Batch(batch, at) => walked.take(&batch, at, &blocks)?,
+            Step::End | Step::Fill(_) => break,
+            Step::NoBatch(why) => {
+                walked.stop = why;
+                break;
+            }
+        }
+        if walked.sealed {
+            break;
+        }
+    }
+    Ok(walked)
+}
+
+/// A walk that has seen the header of its segment.
+pub(super) struct Begun {
+    pub(super) header: SegmentHeader,
+    pub(super) walked: Walked,
+    /// The batches to come, up to the end of the file.
+    pub(super) blocks: Blocks,
+}
+
+/// Reads the header of a segment.
+pub(super) fn begin(
+    files: &dyn Files,
+    directory: &Path,
+    id: u64,
+    config: &LogConfig,
+) -> Result<Begun, LogError> {
     let path = segment::path(directory, id);
     let file: Arc<dyn File> = files.open(&path).map_err(LogError::io("open", &path))?.into();
     let (header, header_bytes, checksum) = SegmentHeader::read(&*file, &path, id)?;
@@ -48,28 +80,23 @@ pub(super) fn walk(
         allocated: file_bytes,
         previous: checksum,
     };
-    let mut walked = Walked { state, catalog, segment, sealed: false, stop: None };
+    let walked = Walked { state, catalog, segment, sealed: false, stop: None };
     let mut blocks = Blocks::new(file, path, id, (header_bytes, file_bytes), BLOCK_BYTES);
     blocks.previous = Some(checksum);
-    loop {
-        match blocks.next()? {
-            Step::Batch(batch, at) => walked.take(&batch, at, &blocks)?,
-            Step::End | Step::Fill(_) => break,
-            Step::NoBatch(why) => {
-                walked.stop = why;
-                break;
-            }
-        }
-        if walked.sealed {
-            break;
-        }
-    }
-    Ok(walked)
+    Ok(Begun { header, walked, blocks })
 }
 
 impl Walked {
+    /// How far the log is written, as far as was walked.
+    pub(super) fn reached(&self) -> Watermark {
+        self.state.reached(self.segment.id, self.segment.written)
+    }
+
     /// Takes the next batch into what is known.
-    fn take(&mut self, batch: &BatchHeader, at: usize, blocks: &Blocks) -> Result<(), LogError> {
+    ///
+    /// # Errors
+    /// [`LogError::Corrupt`] when what it says cannot come next.
+    pub(super) fn take(&mut self, batch: &BatchHeader, at: usize, blocks: &Blocks) -> Result<(), LogError> {
         let begins = self.segment.offset;
         if batch.kind == BatchKind::Footer {
             self.sealed = true;

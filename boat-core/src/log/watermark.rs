@@ -95,6 +95,29 @@ impl fmt::Display for Watermark {
     }
 }
 
+/// What the watermark of a log says, without changing anything; `None` if there is none.
+pub(super) fn read(files: &dyn Files, directory: &Path) -> Result<Option<Watermark>, LogError> {
+    let path = directory.join(FILE_NAME);
+    match files.open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(LogError::io("open", &path)(error)),
+        Ok(file) => newest_slot(&*file, &path).map(|(_, watermark, _)| Some(watermark)),
+    }
+}
+
+/// Of the slots that are whole, the one with the higher sequence: that, its watermark, and which slot it is.
+fn newest_slot(file: &dyn File, path: &Path) -> Result<(u64, Watermark, usize), LogError> {
+    let mut bytes = vec![0; 2 * SLOT_BYTES];
+    let count = file.read_at(&mut bytes, 0).map_err(LogError::io("read", path))?;
+    bytes.truncate(count);
+    let slots = bytes.chunks(SLOT_BYTES).enumerate();
+    let whole = slots.filter_map(|(slot, bytes)| Some((Watermark::decode(bytes).ok()??, slot)));
+    let newest = whole.max_by_key(|((sequence, _), _)| *sequence);
+    let ((sequence, watermark), slot) =
+        newest.ok_or_else(|| LogError::corrupt(path, 0, "neither slot of the watermark is whole"))?;
+    Ok((sequence, watermark, slot))
+}
+
 /// The file that keeps the watermark.
 #[derive(Debug)]
 pub(super) struct WatermarkFile {
@@ -135,15 +158,7 @@ impl WatermarkFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             opened => opened.map_err(LogError::io("open", &path))?,
         };
-        let mut bytes = vec![0; 2 * SLOT_BYTES];
-        let count = file.read_at(&mut bytes, 0).map_err(LogError::io("read", &path))?;
-        bytes.truncate(count);
-        let slots = bytes.chunks(SLOT_BYTES).enumerate();
-        let whole = slots.filter_map(|(slot, bytes)| Some((Watermark::decode(bytes).ok()??, slot)));
-        let newest = whole.max_by_key(|((sequence, _), _)| *sequence);
-        let Some(((sequence, written), slot)) = newest else {
-            return Err(LogError::corrupt(&path, 0, "neither slot of the watermark is whole"));
-        };
+        let (sequence, written, slot) = newest_slot(&*file, &path)?;
         let mut opened =
             WatermarkFile { file, path, slot, sequence, written, durable: written, synced_at_ms: None };
         // What was read may so far stand in the page cache only.

@@ -222,21 +222,15 @@ impl Log {
 
     /// How far the log is written.
     pub(super) fn reached(&self) -> Watermark {
-        Watermark {
-            term: self.state.hard_state.term,
-            vote: self.state.hard_state.vote,
-            last_index: self.state.last_index,
-            last_term: self.state.last_term(),
-            segment: self.segment.id,
-            segment_bytes: self.segment.written,
-        }
+        self.state.reached(self.segment.id, self.segment.written)
     }
 
     /// Seals the segment and goes on in a new one. The new one is made first, so that a full disk changes nothing.
     pub(super) fn rotate(&mut self) -> Result<(), LogError> {
         self.write_buffer()?;
         let mut footer = Vec::new();
-        let previous = segment::put_footer(&mut footer, self.segment.place(), &self.footer_sections());
+        let sections = self.state.footer_sections(&self.shared.view().catalog, self.segment.id);
+        let previous = segment::put_footer(&mut footer, self.segment.place(), &sections);
         let header = self.next_header(previous);
         let (files, directory) = (&*self.shared.files, &*self.shared.directory);
         let next = PreparedSegment::create(files, directory, &header, &self.config)?;
@@ -256,28 +250,8 @@ impl Log {
             next_index: self.state.last_index + 1,
             sections: Sections {
                 spans: self.shared.view().catalog.spans().to_vec(),
-                ..self.state_sections()
+                ..self.state.sections()
             },
-        }
-    }
-
-    fn footer_sections(&self) -> Sections {
-        let view = self.shared.view();
-        let here = |span: &&Span| span.segment == self.segment.id;
-        let spans: Vec<Span> = view.catalog.spans().iter().filter(here).copied().collect();
-        let first_index = spans.first().map_or(u64::MAX, |span| span.first_index);
-        let term_starts =
-            self.state.term_starts.iter().filter(|(start, _)| *start >= first_index).copied().collect();
-        let points = view.catalog.points().to_vec();
-        Sections { spans, points, term_starts, ..self.state_sections() }
-    }
-
-    fn state_sections(&self) -> Sections {
-        Sections {
-            hard_state: self.state.hard_state,
-            memberships: self.state.memberships.clone(),
-            term_starts: self.state.term_starts.clone(),
-            ..Sections::default()
         }
     }
 

@@ -59,6 +59,7 @@ impl Work {
         let config = config(&mut self.random);
         let (log, recovered) =
             Log::open(Arc::new(self.disk.clone()), directory(), config, Membership::default())?;
+        log.reader().verify()?;
         let entries = scan_all(&log)?;
         let possible = self.history[self.synced..].iter().chain(&self.doubtful);
         let Some(found) = possible.rev().find(|model| model.is(&recovered, &entries)).cloned() else {

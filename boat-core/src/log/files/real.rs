@@ -12,7 +12,7 @@ use super::{File, Files};
 pub struct RealFiles;
 
 #[derive(Debug)]
-struct RealFile(fs::File);
+pub(super) struct RealFile(pub(super) fs::File);
 
 /// How many zeros one system call writes.
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];

@@ -121,22 +121,26 @@ pub(crate) fn put_footer(out: &mut Vec<u8>, place: Place, sections: &Sections) -
     batch::put_footer(out, place, &body)
 }
 
-/// Reads the footer of a sealed segment: with it, where it begins.
+/// Reads the footer of a sealed segment, which ends at `end`: with it, where it begins.
 ///
 /// # Errors
 /// [`LogError::Corrupt`] when there is none.
-pub(crate) fn read_footer(file: &dyn File, path: &Path, id: u64) -> Result<(Sections, u64), LogError> {
-    let file_bytes = file.len().map_err(LogError::io("read", path))?;
-    let trailer_at = file_bytes.saturating_sub(TRAILER_BYTES as u64);
+pub(crate) fn read_footer(
+    file: &dyn File,
+    path: &Path,
+    id: u64,
+    end: u64,
+) -> Result<(Sections, u64), LogError> {
+    let trailer_at = end.saturating_sub(TRAILER_BYTES as u64);
     let missing = || LogError::corrupt(path, trailer_at, "a sealed segment does not end with a footer");
     let mut trailer = [0; TRAILER_BYTES];
     file.read_at(&mut trailer, trailer_at).map_err(LogError::io("read", path))?;
     let mut reader = Reader::new(&trailer, "trailer");
     let offset = reader.u64().map_err(|_| missing())?;
-    if reader.array().map_err(|_| missing())? != FOOTER_MAGIC || offset >= file_bytes {
+    if reader.array().map_err(|_| missing())? != FOOTER_MAGIC || offset >= end {
         return Err(missing());
     }
-    let footer_bytes = file_bytes - offset;
+    let footer_bytes = end - offset;
     if footer_bytes > SECTIONS_BYTES_MAX {
         return Err(missing());
     }
