@@ -9,6 +9,7 @@
 //! aside-N/  what stood here before: a directory that went back in time or was damaged, kept for a person to look at
 //! ```
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,13 +18,20 @@ use crate::log::files::{Files, read_file, write_file_atomically};
 use crate::membership::{put_genesis, read_genesis};
 use crate::{Birth, Error, Genesis, NodeId, RaftId};
 
+/// The names of what is in a data directory.
+pub(crate) const LOCK: &str = "lock";
+pub(crate) const IDENTITY: &str = "identity";
+pub(crate) const GENESIS: &str = "genesis";
+pub(crate) const LOG: &str = "log";
+pub(crate) const STALE: &str = "stale";
+
 const IDENTITY_MAGIC: &[u8; 8] = b"BOATIDEN";
 const GENESIS_MAGIC: &[u8; 8] = b"BOATGENE";
 const VERSION: u32 = 1;
 /// How long the small files of a directory may be.
 const FILE_BYTES_MAX: usize = 16 << 20;
 /// What belongs to one incarnation, and goes aside with it. The identity goes last: while it is there, the move is not done.
-const INCARNATION: [&str; 4] = ["log", "genesis", "stale", "identity"];
+const INCARNATION: [&str; 4] = [LOG, GENESIS, STALE, IDENTITY];
 /// How many directories are kept aside.
 const ASIDE_MAX: u32 = 1_000;
 
@@ -50,25 +58,19 @@ impl Directory {
         birth: Birth,
     ) -> Result<Self, Error> {
         files.create_directory(path).map_err(storage(path))?;
-        let identity = read_checked(files.as_ref(), &path.join("identity"), IDENTITY_MAGIC)?;
-        let (birth, boots) = match &identity {
+        let identity = identity(files.as_ref(), path).map_err(storage(&path.join(IDENTITY)))?;
+        let (birth, boots) = match identity {
             None => (birth, 0),
-            Some(body) => {
-                let (found, birth, boots) = read_identity(body).map_err(storage(&path.join("identity")))?;
-                if found != node {
-                    return Err(Error::OtherNode { path: path.to_owned(), found, expected: node });
-                }
-                (birth, boots)
+            Some(Identity { node: found, .. }) if found != node => {
+                return Err(Error::OtherNode { path: path.to_owned(), found, expected: node });
             }
+            Some(Identity { birth, boots, .. }) => (birth, boots),
         };
-        let genesis_path = path.join("genesis");
-        let genesis = read_checked(files.as_ref(), &genesis_path, GENESIS_MAGIC)?;
-        let genesis =
-            genesis.map(|body| read_membership(&body).map_err(storage(&genesis_path))).transpose()?;
+        let genesis = genesis(files.as_ref(), path).map_err(storage(&path.join(GENESIS)))?;
         if identity.is_none() && genesis.is_some() {
             return Err(storage(path)("it holds a genesis but no identity: files were taken out of it"));
         }
-        if genesis.is_none() && files.list(path).map_err(storage(path))?.iter().any(|name| name == "log") {
+        if genesis.is_none() && files.list(path).map_err(storage(path))?.iter().any(|name| name == LOG) {
             return Err(storage(path)("it holds a log but no genesis: files were taken out of it"));
         }
         let directory = Directory { files, path: path.to_owned(), node, birth, boots: boots + 1, genesis };
@@ -98,7 +100,7 @@ impl Directory {
 
     /// Where the log lives.
     pub(crate) fn log_path(&self) -> PathBuf {
-        self.path.join("log")
+        self.path.join(LOG)
     }
 
     /// The file system it lies on.
@@ -113,19 +115,14 @@ impl Directory {
     pub(crate) fn adopt(&mut self, genesis: Genesis, raft_id: RaftId) -> Result<(), Error> {
         let mut body = raft_id.0.to_le_bytes().to_vec();
         put_genesis(&mut body, &genesis);
-        self.write_checked("genesis", GENESIS_MAGIC, &body)?;
+        self.write_checked(GENESIS, GENESIS_MAGIC, &body)?;
         self.genesis = Some((genesis, raft_id));
         Ok(())
     }
 
     /// Why this directory must not be used any more under its identity, if that was found out.
     pub(crate) fn stale(&self) -> Result<Option<String>, Error> {
-        let path = self.path.join("stale");
-        match read_file(self.files.as_ref(), &path, FILE_BYTES_MAX) {
-            Ok(why) => Ok(Some(String::from_utf8_lossy(&why).into_owned())),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(storage(&path)(error)),
-        }
+        stale(self.files.as_ref(), &self.path).map_err(storage(&self.path.join(STALE)))
     }
 
     /// Remembers durably that this directory must not be used any more under its identity.
@@ -133,7 +130,7 @@ impl Directory {
     /// # Errors
     /// [`Error::Storage`].
     pub(crate) fn mark_stale(files: &dyn Files, path: &Path, why: &str) -> Result<(), Error> {
-        let path = path.join("stale");
+        let path = path.join(STALE);
         write_file_atomically(files, &path, why.as_bytes()).map_err(storage(&path))
     }
 
@@ -163,7 +160,7 @@ impl Directory {
         let mut body = self.node.0.to_le_bytes().to_vec();
         body.extend_from_slice(&self.birth.0.to_le_bytes());
         body.extend_from_slice(&self.boots.to_le_bytes());
-        self.write_checked("identity", IDENTITY_MAGIC, &body)
+        self.write_checked(IDENTITY, IDENTITY_MAGIC, &body)
     }
 
     fn write_checked(&self, name: &str, magic: &[u8; 8], body: &[u8]) -> Result<(), Error> {
@@ -176,18 +173,56 @@ impl Directory {
     }
 }
 
+/// What the file `identity` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) node: NodeId,
+    pub(crate) birth: Birth,
+    /// How often the directory was started.
+    pub(crate) boots: u64,
+}
+
+/// Why a small file of a directory could not be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadError {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+}
+
+/// Reads whose directory this is, if that was ever written.
+pub(crate) fn identity(files: &dyn Files, path: &Path) -> Result<Option<Identity>, ReadError> {
+    let body = read_checked(files, &path.join(IDENTITY), IDENTITY_MAGIC)?;
+    Ok(body.map(|body| read_identity(&body)).transpose()?)
+}
+
+/// Reads the genesis that was adopted and the directory's own Raft id, if there is one.
+pub(crate) fn genesis(files: &dyn Files, path: &Path) -> Result<Option<(Genesis, RaftId)>, ReadError> {
+    let body = read_checked(files, &path.join(GENESIS), GENESIS_MAGIC)?;
+    Ok(body.map(|body| read_membership(&body)).transpose()?)
+}
+
+/// Reads why the directory must not be used any more, if that was found out.
+pub(crate) fn stale(files: &dyn Files, path: &Path) -> io::Result<Option<String>> {
+    let why = read_if_there(files, &path.join(STALE))?;
+    Ok(why.map(|why| String::from_utf8_lossy(&why).into_owned()))
+}
+
 fn storage<E: std::fmt::Display>(path: &Path) -> impl FnOnce(E) -> Error + '_ {
     move |error| Error::Storage(format!("{}: {error}", path.display()))
 }
 
-fn read_checked(files: &dyn Files, path: &Path, magic: &[u8; 8]) -> Result<Option<Vec<u8>>, Error> {
-    let bytes = match read_file(files, path, FILE_BYTES_MAX) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(storage(path)(error)),
-    };
-    let body = check_head(&bytes, magic).map_err(storage(path))?;
-    Ok(Some(body.to_vec()))
+fn read_if_there(files: &dyn Files, path: &Path) -> io::Result<Option<Vec<u8>>> {
+    match read_file(files, path, FILE_BYTES_MAX) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        read => read.map(Some),
+    }
+}
+
+fn read_checked(files: &dyn Files, path: &Path, magic: &[u8; 8]) -> Result<Option<Vec<u8>>, ReadError> {
+    let bytes = read_if_there(files, path)?;
+    Ok(bytes.map(|bytes| check_head(&bytes, magic).map(<[u8]>::to_vec)).transpose()?)
 }
 
 fn check_head<'a>(bytes: &'a [u8], magic: &[u8; 8]) -> Result<&'a [u8], Malformed> {
@@ -203,9 +238,10 @@ fn check_head<'a>(bytes: &'a [u8], magic: &[u8; 8]) -> Result<&'a [u8], Malforme
     if crc32c::crc32c(body) == crc { Ok(body) } else { Err(Malformed("file: its checksum is wrong")) }
 }
 
-fn read_identity(body: &[u8]) -> Result<(NodeId, Birth, u64), Malformed> {
+fn read_identity(body: &[u8]) -> Result<Identity, Malformed> {
     let mut reader = Reader::new(body, "identity");
-    let identity = (NodeId(reader.u16()?), Birth(reader.u128()?), reader.u64()?);
+    let (node, birth) = (NodeId(reader.u16()?), Birth(reader.u128()?));
+    let identity = Identity { node, birth, boots: reader.u64()? };
     reader.finish()?;
     Ok(identity)
 }

@@ -15,6 +15,7 @@ pub mod founding;
 #[cfg(feature = "http")]
 pub mod http;
 mod ids;
+pub mod inspect;
 pub mod log;
 mod membership;
 mod model;

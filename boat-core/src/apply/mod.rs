@@ -183,6 +183,11 @@ impl Applier {
         self.index
     }
 
+    /// Log time after the last admitted entry, in milliseconds since the Unix epoch.
+    pub fn time_ms(&self) -> u64 {
+        self.time.time_ms
+    }
+
     /// How many sessions are open.
     pub fn sessions(&self) -> usize {
         self.sessions.len()

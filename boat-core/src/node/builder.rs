@@ -12,7 +12,7 @@ use super::session::FrontendSession;
 use super::{Inner, Json, Node};
 use crate::apply::SessionLimits;
 use crate::config::{Checked, NodeConfig};
-use crate::directory::Directory;
+use crate::directory::{self, Directory};
 use crate::driver::{FrontDesk, Launch, Shared, Waiters};
 use crate::log::LogConfig;
 use crate::log::files::{Files, RealFiles};
@@ -196,7 +196,7 @@ fn start_driver<P: Predictor>(
 fn lock_directory(path: &Path) -> Result<File, Error> {
     let storage = |error: std::io::Error| Error::Storage(format!("{}: {error}", path.display()));
     std::fs::create_dir_all(path).map_err(storage)?;
-    let lock = File::options().create(true).append(true).open(path.join("lock")).map_err(storage)?;
+    let lock = File::options().create(true).append(true).open(path.join(directory::LOCK)).map_err(storage)?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => Err(Error::DirectoryInUse(path.to_owned())),
