@@ -1,4 +1,4 @@
-//! What the programs beside this file share: the wiring of Boat's crates into one node.
+//! What the programs beside this file share: the wiring of Boat's crates into one node, and the tool for its log.
 
 use std::process::ExitCode;
 
@@ -8,6 +8,10 @@ use boat_core::config::cli::{NodeFlags, with_defaults};
 use boat_core::{Error, run_node, supervisor};
 use boat_transport::TcpTransport;
 use clap::{CommandFactory, FromArgMatches, Parser};
+
+mod log_tool;
+
+pub use log_tool::boat_log;
 
 /// One node: flags, BOAT_* environment or a TOML file say how it runs.
 #[derive(Debug, Parser)]

@@ -354,7 +354,7 @@ fn what_was_lost_is_told_from_what_was_torn() {
     assert!(torn > 0 && lost > 10, "{torn} {lost}");
     // Garbage behind the end was never synced.
     let mut garbage = bytes.clone();
-    let end = garbage.iter().rposition(|byte| *byte != 0).unwrap().next_multiple_of(8);
+    let end = (garbage.iter().rposition(|byte| *byte != 0).unwrap() + 1).next_multiple_of(8);
     garbage[end..end + 100].fill(0xa5);
     fs::write(last, &garbage).unwrap();
     let found = StoppedDirectory::open(directory).unwrap().inspect(true, |_| {}).unwrap();

@@ -47,6 +47,7 @@ mod inspection;
 mod record;
 mod replay;
 mod verification;
+mod view;
 
 use std::fs::{File, TryLockError};
 use std::ops::RangeInclusive;
@@ -54,13 +55,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use error::InspectError;
-pub use inspection::{
-    GenesisView, HardStateView, IdentityView, Inspection, LogView, MemberView, MembershipView, SegmentView,
-    TornTailView, WatermarkView,
-};
 pub use record::RequestRecord;
 pub use replay::Requests;
 pub use verification::{Verdict, Verification};
+pub use view::{
+    GenesisView, HardStateView, IdentityView, Inspection, LogView, MemberView, MembershipView, SegmentView,
+    TornTailView, WatermarkView,
+};
 
 use crate::directory;
 use crate::log::StoppedLog;

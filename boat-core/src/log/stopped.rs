@@ -18,8 +18,6 @@ use super::{LogConfig, LogError, LogReader, Watermark, watermark};
 /// What [`Log::open`](super::Log::open) would find, and what it would say.
 #[derive(Debug)]
 pub(crate) struct StoppedLog {
-    files: Arc<dyn Files>,
-    directory: PathBuf,
     ids: BTreeSet<u64>,
     written: u64,
     pub(crate) reader: LogReader,
@@ -90,14 +88,20 @@ impl StoppedLog {
         let Walked { state, catalog, segment, .. } = walked;
         let (spans, written) = (catalog.spans().to_vec(), segment.written);
         let view = View { catalog, segment: segment.id, file: segment.file, written };
-        let shared = Arc::new(Shared::new(files.clone(), directory.to_owned(), view));
-        let reader = LogReader { shared };
-        let directory = directory.to_owned();
-        #[rustfmt::skip]
-        let log = StoppedLog {
-            files, directory, ids, written, reader, state, spans, segments, watermark, unfinished, torn, problem,
-        };
-        Ok(Some(log))
+        let shared = Shared::new(files, directory.to_owned(), view);
+        let reader = LogReader { shared: Arc::new(shared) };
+        Ok(Some(StoppedLog {
+            ids,
+            written,
+            reader,
+            state,
+            spans,
+            segments,
+            watermark,
+            unfinished,
+            torn,
+            problem,
+        }))
     }
 
     /// Reads everything, as [`LogReader::verify`] does. `verified` says how far it came, an error included.
@@ -109,7 +113,8 @@ impl StoppedLog {
         verified: &mut Verified,
         progress: &mut dyn FnMut(&Verified),
     ) -> Result<(), LogError> {
-        verify(&*self.files, &self.directory, &self.ids, self.written, verified, progress)
+        let Shared { files, directory, .. } = &*self.reader.shared;
+        verify(&**files, directory, &self.ids, self.written, verified, progress)
     }
 }
 
