@@ -123,6 +123,20 @@ pub enum Error {
     /// The directory went back in time, or runs twice.
     #[error("stale data directory: {0}")]
     StaleDirectory(String),
+    /// An address cannot be listened on. It may be free again later: a program that started again can find that another
+    /// took its port meanwhile.
+    #[error("cannot listen on {address} for {purpose}: {reason}")]
+    Listen {
+        /// What it is for.
+        purpose: &'static str,
+        /// Which address.
+        address: std::net::SocketAddr,
+        /// What the operating system says.
+        reason: String,
+    },
+    /// The backend did not start.
+    #[error("backend: {0}")]
+    Backend(String),
     /// The transport could not start.
     #[error(transparent)]
     Transport(#[from] crate::transport::TransportError),
@@ -146,6 +160,10 @@ impl Error {
             }
             Error::Storage(why) => Error::Storage(why.clone()),
             Error::StaleDirectory(why) => Error::StaleDirectory(why.clone()),
+            Error::Listen { purpose, address, reason } => {
+                Error::Listen { purpose, address: *address, reason: reason.clone() }
+            }
+            Error::Backend(why) => Error::Backend(why.clone()),
             Error::Transport(error) => Error::Internal(error.to_string()),
             Error::Model(error) => Error::Internal(error.to_string()),
             Error::Internal(why) => Error::Internal(why.clone()),
@@ -153,14 +171,18 @@ impl Error {
     }
 
     /// The exit status for a process that ends because of this error: 64 usage, 74 storage, 75 directory in use, 76 stale
-    /// directory, 70 else (after BSD's `sysexits.h`).
+    /// directory, 70 else (after BSD's `sysexits.h`). Only 64 says that another try would end the same way.
     pub fn exit_status(&self) -> u8 {
         match self {
             Error::Config(_) | Error::Members(_) | Error::OtherNode { .. } => 64,
             Error::Storage(_) => 74,
             Error::DirectoryInUse(_) => 75,
             Error::StaleDirectory(_) => 76,
-            Error::Transport(_) | Error::Model(_) | Error::Internal(_) => 70,
+            Error::Listen { .. }
+            | Error::Backend(_)
+            | Error::Transport(_)
+            | Error::Model(_)
+            | Error::Internal(_) => 70,
         }
     }
 }
