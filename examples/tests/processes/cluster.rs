@@ -14,7 +14,8 @@ use super::program::{Program, send};
 pub(crate) const NODES: u16 = 3;
 
 /// The log without a line for each request.
-pub(crate) const QUIET: &str = "info,boat=warn,boat_clipper::outcome=warn";
+pub(crate) const QUIET: &str =
+    "info,boat=warn,boat_core=info,boat_transport=info,boat_clipper=info,boat_clipper::outcome=warn";
 
 /// A running `three_node`.
 #[derive(Debug)]

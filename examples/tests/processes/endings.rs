@@ -63,7 +63,7 @@ fn a_second_ctrl_c_does_not_wait_for_clients() {
     let _held: Vec<TcpStream> = (0..NODES).map(|node| hold(&cluster, &ports, node)).collect();
     cluster.program.send(Signal::INT);
     for node in 0..NODES {
-        cluster.program.output.expect(&format!("node {node}: Terminate, stopping"));
+        cluster.program.output.expect(&format!("node {node}: SIGTERM, stopping"));
     }
     cluster.program.send(Signal::INT);
     assert_eq!(cluster.program.expect_end().code(), Some(0));
