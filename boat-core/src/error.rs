@@ -28,8 +28,9 @@ pub enum PredictError {
         /// What is counted.
         what: &'static str,
     },
-    /// No leader was found, and the request never left this node. Definite.
-    #[error("no leader within {0:?}: a majority of the nodes must be up and see each other")]
+    /// No leader was found in the time that was waited, and the request never left this node. Definite. A node that is not
+    /// in the cluster yet does not wait.
+    #[error("this node knew of no leader for {0:?}: a majority of the nodes must be up and see each other")]
     NoLeader(Duration),
     /// The table of remembered keys is full of young ones. Definite: try again later, or without a key.
     #[error("the table of remembered keys is full")]
@@ -89,7 +90,7 @@ pub enum WipeError {
         "would lose the quorum: the other connected nodes that hold everything committed are no majority of all voters"
     )]
     WouldLoseQuorum,
-    /// Nobody could be asked in time.
+    /// Nobody could be asked in the time that was waited.
     #[error("no leader answered within {0:?}")]
     NoLeader(Duration),
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rand::RngCore;
+use tokio::time::Instant;
 
 use super::session::{retry_key, retry_origin};
 use super::{Answer, Inner, Interface, Node};
@@ -195,9 +196,9 @@ impl Inner {
         let body = opening_body(outcomes_max);
         let request = Request { kind: RequestKind::OpenSession, origin: Origin::Opening(nonce), body };
         // That a session may yet be opened for nobody harms nobody, so the request behind it was never asked: definite.
-        let no_leader = |_| PredictError::NoLeader(within);
+        let asked = Instant::now();
         let applied = self.send(&request, within, "").await.map_err(|error| match error {
-            PredictError::Unknown { .. } => no_leader(()),
+            PredictError::Unknown { .. } => PredictError::NoLeader(asked.elapsed()),
             definite => definite,
         })?;
         match applied.result {
@@ -222,6 +223,7 @@ impl Inner {
             let (node, body) = (self.shared.node, String::from_utf8_lossy(&request.body));
             log::info!(target: "boat", "Boat {node}: Request from API appended to state: {body}");
         }
+        let asked = Instant::now();
         let event = Event::Propose { id: id.clone(), encoded: encoded.into(), within };
         if !self.shared.inbox.offer_request(event) {
             self.shared.waiters.fail(&id, Failure::Overloaded);
@@ -229,7 +231,7 @@ impl Inner {
         let unknown = || PredictError::Unknown { waited: within, key: key.to_owned() };
         match reply.await {
             Ok(Reply::Applied(applied)) => Ok(applied),
-            Ok(Reply::Failed(Failure::NoLeader)) => Err(PredictError::NoLeader(within)),
+            Ok(Reply::Failed(Failure::NoLeader)) => Err(PredictError::NoLeader(asked.elapsed())),
             Ok(Reply::Failed(Failure::Overloaded)) => {
                 let (waiting, waiting_max) = (self.shared.waiters.len(), self.config.limits.proposals_max);
                 Err(PredictError::Overloaded { waiting, waiting_max, what: "requests at the leader" })

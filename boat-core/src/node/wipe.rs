@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::{Interface, Node};
 use crate::WipeError;
@@ -18,11 +19,12 @@ impl<I: Interface> Node<I> {
     /// [`WipeError`]: the node must stay as it is.
     pub async fn prepare_wipe(&self) -> Result<(), WipeError> {
         let (verdict, answer) = oneshot::channel();
+        let asked = Instant::now();
         self.inner.shared.inbox.push(Event::MayLeave { within: ASK_MAX, verdict });
         match answer.await {
             Ok(Some(true)) => Ok(()),
             Ok(Some(false)) => Err(WipeError::WouldLoseQuorum),
-            Ok(None) | Err(_) => Err(WipeError::NoLeader(ASK_MAX)),
+            Ok(None) | Err(_) => Err(WipeError::NoLeader(asked.elapsed())),
         }
     }
 

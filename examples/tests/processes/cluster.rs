@@ -68,7 +68,8 @@ impl<'a> Cluster<'a> {
     /// Waits until a node that ended after so many lines serves again.
     #[track_caller]
     pub(crate) fn expect_back(&self, node: u16, mark: usize) {
-        self.program.output.expect_after(mark, &format!("signal: 9 (SIGKILL)"));
+        let ended = self.program.output.expect_after(mark, &format!("node {node} (process "));
+        assert!(ended.contains("signal: 9 (SIGKILL)"), "{ended}");
         self.program.output.expect_after(mark, &started(node));
         self.expect_node_ready(node);
     }

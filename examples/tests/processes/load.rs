@@ -39,7 +39,7 @@ impl Answered {
 }
 
 /// Clients that ask one request after the other, each on the next node, until they are told to stop. Who gets no answer asks
-/// the next node with the same key.
+/// the next node with the same key; who is told that a request will never be applied asks with another.
 #[derive(Debug)]
 pub(crate) struct Load {
     progress: Arc<Progress>,
@@ -107,14 +107,26 @@ fn run(client: u16, mut nodes: Vec<Client>, progress: &Progress) -> Vec<Answered
     all
 }
 
-fn ask_until_answered(nodes: &mut [Client], first: usize, key: &str) -> Answered {
+fn ask_until_answered(nodes: &mut [Client], first: usize, name: &str) -> Answered {
     let asked = Instant::now();
+    let mut key = name.to_owned();
+    let mut may_be_applied = false;
     for attempt in first.. {
         let place = attempt % nodes.len();
-        match nodes[place].predict(key, key) {
-            Ok(reply) if matches!(reply.status, 503 | 504) => {}
-            Ok(reply) => return Answered::read(key, &reply),
-            Err(_) => {}
+        match nodes[place].predict(&key, &key) {
+            Ok(reply) if reply.status == 503 => {
+                assert_eq!(reply.json()["retry"], "safe", "{reply:?}");
+                // That it was never applied is checked by not asking for it again: the others would show it.
+                if !may_be_applied {
+                    key = format!("{name}+{attempt}");
+                }
+            }
+            Ok(reply) if reply.status == 504 => {
+                assert_eq!(reply.json()["retry"], "same_key", "{reply:?}");
+                may_be_applied = true;
+            }
+            Ok(reply) => return Answered::read(&key, &reply),
+            Err(_) => may_be_applied = true,
         }
         assert!(asked.elapsed() < WAIT_MAX, "nobody answered {key}");
         std::thread::park_timeout(LOOK_AGAIN);

@@ -1,7 +1,9 @@
 //! The programs beside these tests as real processes: started, asked over HTTP, killed, and looked at again.
 //!
 //! What the tests start they end in `Drop`, so that a failing test leaves nothing behind either. Cargo builds the programs
-//! for a test run without a filter by target; after `--test processes` alone they may be old.
+//! for a test run without a filter by target; after `--test processes` alone they may be old. Only on Linux: what is left of a
+//! process is looked up in `/proc`, and clients have a loopback address of their own.
+#![cfg(target_os = "linux")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
