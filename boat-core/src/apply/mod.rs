@@ -9,6 +9,8 @@ mod keys;
 mod session;
 mod time;
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 
 use self::keys::Keys;
@@ -186,6 +188,16 @@ impl Applier {
         self.sessions.len()
     }
 
+    /// Rises whenever a session is opened or expires.
+    pub fn session_changes(&self) -> u64 {
+        self.sessions.changes()
+    }
+
+    /// The open sessions, and the random number that each was opened with: known to its owner alone.
+    pub fn session_secrets(&self) -> BTreeMap<u64, u64> {
+        self.sessions.secrets()
+    }
+
     /// Whether the table of keys takes another one.
     pub fn has_room_for_keys(&self) -> bool {
         self.keys.has_room(&self.limits)
@@ -228,7 +240,11 @@ impl Applier {
             Ok(Known::New) if kind == RequestKind::OpenSession => {
                 self.admitted += 1;
                 let outcomes_max = opening_outcomes_max(&body).min(self.limits.session_outcomes_max);
-                self.sessions.open(self.admitted, outcomes_max as usize, self.time.age_ms);
+                let secret = match origin {
+                    Origin::Opening(nonce) => nonce,
+                    Origin::Session { .. } | Origin::Key(_) => 0,
+                };
+                self.sessions.open(self.admitted, outcomes_max as usize, secret, self.time.age_ms);
                 Decision::Opened { position: self.admitted }
             }
             Ok(Known::New) => {

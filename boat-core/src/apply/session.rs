@@ -35,6 +35,8 @@ struct Session {
     slots: VecDeque<Slot>,
     outcomes_max: usize,
     active_age_ms: u64,
+    /// The random number of its opening, which its owner alone knows: proves that a retry is the owner's client's.
+    secret: u64,
 }
 
 impl Session {
@@ -66,13 +68,26 @@ pub(crate) struct Sessions {
     open: BTreeMap<u64, Session>,
     /// No session expires before this age: the table is searched only then.
     next_expiry_age_ms: u64,
+    changes: u64,
 }
 
 impl Sessions {
     /// Opens the session whose opening has this position.
-    pub(crate) fn open(&mut self, position: u64, outcomes_max: usize, age_ms: u64) {
-        let session = Session { lowest: 0, slots: VecDeque::new(), outcomes_max, active_age_ms: age_ms };
+    pub(crate) fn open(&mut self, position: u64, outcomes_max: usize, secret: u64, age_ms: u64) {
+        let slots = VecDeque::new();
+        let session = Session { lowest: 0, slots, outcomes_max, active_age_ms: age_ms, secret };
         self.open.insert(position, session);
+        self.changes += 1;
+    }
+
+    /// Rises whenever a session is opened or expires.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// The secret of each open session.
+    pub(crate) fn secrets(&self) -> BTreeMap<u64, u64> {
+        self.open.iter().map(|(id, session)| (*id, session.secret)).collect()
     }
 
     /// Whether another session may be opened.
@@ -86,7 +101,9 @@ impl Sessions {
             return;
         }
         let expires = |session: &Session| session.active_age_ms.saturating_add(limits.session_age_ms_max);
+        let before = self.open.len();
         self.open.retain(|_, session| expires(session) >= age_ms);
+        self.changes += u64::from(self.open.len() != before);
         let earliest = self.open.values().map(expires).min();
         self.next_expiry_age_ms = earliest.unwrap_or(age_ms.saturating_add(limits.session_age_ms_max));
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::fetch_thread::FetchThread;
+use super::free_space::FreeSpace;
 use super::log_thread::LogThread;
 use super::shared::{ConsensusView, Shared};
 use super::{ApplyLoop, Driver, Event, FrontDesk, Surroundings, aside, now};
@@ -36,6 +37,7 @@ pub(crate) struct Launch<P> {
     pub(crate) command_bytes_max: usize,
     pub(crate) forwarded_bytes_max: usize,
     pub(crate) log: LogConfig,
+    pub(crate) free_bytes_min: u64,
     pub(crate) seed: u64,
     pub(crate) predictor: P,
 }
@@ -176,6 +178,7 @@ impl<P: Predictor> Launch<P> {
             | Event::Persisted(_)
             | Event::Answered(_)
             | Event::Fetched { .. }
+            | Event::DiskFull(_)
             | Event::ApplierFailed(_) => {}
         }
         Ok(false)
@@ -227,7 +230,9 @@ impl<P: Predictor> Launch<P> {
             leader_wait: self.leader_wait,
             genesis: genesis.clone(),
         };
-        let log = LogThread::start(log, self.shared.clone()).map_err(|error| storage(&error))?;
+        let space =
+            FreeSpace::new(self.directory.files().clone(), self.directory.log_path(), self.free_bytes_min);
+        let log = LogThread::start(log, space, self.shared.clone()).map_err(|error| storage(&error))?;
         let fetch =
             FetchThread::start(reader.clone(), self.shared.clone()).map_err(|error| storage(&error))?;
         let limits = genesis.limits;
@@ -236,6 +241,7 @@ impl<P: Predictor> Launch<P> {
             predictor: self.predictor,
             reader: reader.clone(),
             limits,
+            published_sessions: None,
         };
         let applier = start_applier(applier, &self.shared).map_err(|error| storage(&error))?;
         Ok((Driver::new(around, replica, log, fetch), applier))

@@ -6,6 +6,7 @@ mod aside;
 mod feed;
 mod fetch_thread;
 mod found;
+mod free_space;
 mod inbox;
 mod log_thread;
 mod progress;
@@ -65,6 +66,8 @@ pub(crate) enum Event {
         /// Where the verdict goes.
         verdict: tokio::sync::oneshot::Sender<Option<bool>>,
     },
+    /// Less than the reserve is free on the disk, or more again.
+    DiskFull(bool),
     /// The log cannot be written any more.
     StorageFailed(String),
     /// The applier cannot go on.
@@ -171,6 +174,7 @@ impl Driver {
                 self.around.shared.waiters.retain_done(&mut ids);
                 self.step(Input::Answered(ids), outputs)
             }
+            Event::DiskFull(full) => self.step(Input::DiskFull(full), outputs),
             Event::Fetched { low, entries } => self.step(Input::Fetched { low, entries }, outputs),
             Event::MayLeave { within, verdict } => {
                 self.leave_verdict = Some(verdict);
