@@ -87,3 +87,8 @@ pub fn exit_code(ended: Result<(), Error>) -> ExitCode {
         }
     }
 }
+
+/// The README's example compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -4,6 +4,9 @@ use std::process::ExitCode;
 
 use boat_core::sim::{FaultCounts, Options, run};
 
+/// How often a long run says how far it is, in seeds.
+const SAY_EVERY: u64 = 1_000;
+
 fn main() -> ExitCode {
     let numbers: Vec<u64> = std::env::args().skip(1).filter_map(|text| text.parse().ok()).collect();
     let [first, count] = numbers.as_slice() else {
@@ -15,6 +18,9 @@ fn main() -> ExitCode {
     let mut bad = 0_u64;
     let verbose = std::env::args().any(|text| text == "-v");
     for seed in *first..first.saturating_add(*count) {
+        if seed != *first && (seed - first).is_multiple_of(SAY_EVERY) {
+            say(&format!("{} seeds so far, {bad} with a violation", seed - first));
+        }
         match run(&Options { verbose, ..Options::drawn_from(seed) }) {
             Ok(report) => {
                 faults.add(&report.faults);

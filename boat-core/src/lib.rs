@@ -30,6 +30,7 @@ mod status;
 pub mod supervisor;
 pub mod transport;
 
+pub use codec::Malformed;
 pub use command::{Command, Origin, Request, RequestKind, SessionRequest};
 pub use error::{Error, PredictError, WipeError};
 pub use ids::{Birth, ClusterId, NodeId, RaftId};

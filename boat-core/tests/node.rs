@@ -1,4 +1,11 @@
 //! Nodes in one process, over the in-process transport and real files: what somebody who embeds Boat sees.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 use std::time::Duration;
 

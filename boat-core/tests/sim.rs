@@ -97,11 +97,6 @@ fn an_answer_from_another_request_is_found() {
 }
 
 #[test]
-fn a_failure_told_to_late_comers_is_found() {
-    assert_eq!(first_found(Mutant::FailLateComers).invariant, "S7 honest errors");
-}
-
-#[test]
 fn what_is_found_says_how_to_see_it_again() {
     let found = first_found(Mutant::ReadWallClock);
     let text = found.to_string();

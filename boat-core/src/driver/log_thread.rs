@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::free_space::FreeSpace;
 use super::shared::Shared;
-use super::{Event, wall_ms};
+use super::{Event, now};
 use crate::log::{Log, LogError, LogWrite};
 
 /// How many writes may wait for the disk. The driver waits beyond that; uncommitted bytes bound it far earlier.
@@ -71,12 +71,15 @@ fn run(
     writes: &Receiver<Write>,
     shared: &Shared,
 ) -> Result<(), LogError> {
+    // A clock that does not go back; the machine's may.
+    let started = now();
+    let now_ms = || u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     loop {
         space.look(shared);
         let first = match writes.recv_timeout(SILENT_AFTER) {
             Ok(first) => first,
             Err(RecvTimeoutError::Timeout) => {
-                log.sync_watermark(wall_ms())?;
+                log.sync_watermark(now_ms())?;
                 continue;
             }
             Err(RecvTimeoutError::Disconnected) => break,
@@ -92,13 +95,13 @@ fn run(
             (mark, sync) = (next.mark, sync || next.sync);
         }
         if sync {
-            log.sync(wall_ms())?;
+            log.sync(now_ms())?;
         } else {
             log.flush()?;
         }
         shared.inbox.push(Event::Persisted(mark));
     }
-    log.sync(wall_ms())
+    log.sync(now_ms())
 }
 
 /// Appends, waiting for space where the disk is full: what is not written is never acknowledged, so nothing is lost by

@@ -156,7 +156,21 @@ impl Driver {
     }
 
     fn step(&mut self, input: Input, outputs: &mut Vec<Output>) -> Result<(), Error> {
-        self.replica.step(wall_ms(), input, outputs).map_err(fatal)
+        let stepped = self.replica.step(wall_ms(), input, outputs).map_err(fatal);
+        self.fail_waiters(outputs);
+        stepped
+    }
+
+    /// Failures are told before the next input: who asks for the same request again in the meantime must not hear the
+    /// failure of the attempt before.
+    fn fail_waiters(&self, outputs: &mut Vec<Output>) {
+        outputs.retain(|output| match output {
+            Output::Failed { id, failure } => {
+                self.around.shared.waiters.fail(id, *failure);
+                false
+            }
+            _ => true,
+        });
     }
 
     fn on_event(&mut self, event: Event, outputs: &mut Vec<Output>) -> Result<(), Error> {
@@ -241,7 +255,8 @@ impl Driver {
                 }
                 Output::Committed(entries) => committed.extend(entries),
                 Output::Fetch { low, high, bytes_max } => self.fetch.ask(Fetch { low, high, bytes_max }),
-                Output::Failed { id, failure } => self.around.shared.waiters.fail(&id, failure),
+                // Told right after the step that gave it up.
+                Output::Failed { .. } => {}
                 Output::Membership(membership) => self.set_peers(&membership),
                 Output::MayLeave(verdict) => {
                     if let Some(waiting) = self.leave_verdict.take() {

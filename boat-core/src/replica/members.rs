@@ -48,14 +48,22 @@ impl Replica {
         self.joiners.retain(|_, joiner| tick < joiner.asked_tick + JOIN_REMEMBERED_TICKS);
         let raft = &self.raw.raft;
         let joint = !self.membership.voters_outgoing.is_empty();
-        if !self.is_leader() || !raft.commit_to_current_term() || raft.has_pending_conf() || joint {
+        if !self.is_leader() || !raft.commit_to_current_term() || raft.has_pending_conf() {
             return;
+        }
+        if joint {
+            // Raft leaves by itself in most cases, but not when the leader that began lost its term half way.
+            return self.propose_change(&Change::default());
         }
         if let Some(change) = self.due_promotion().or_else(|| self.due_succession()) {
             log::info!("proposing a membership change: {change}");
-            if let Err(error) = self.raw.propose_conf_change(change.encode().to_vec(), change.to_raft()) {
-                log::debug!("membership change not proposed: {error}");
-            }
+            self.propose_change(&change);
+        }
+    }
+
+    fn propose_change(&mut self, change: &Change) {
+        if let Err(error) = self.raw.propose_conf_change(change.encode().to_vec(), change.to_raft()) {
+            log::debug!("membership change not proposed: {error}");
         }
     }
 

@@ -58,6 +58,12 @@ impl World {
             running.replay.reset();
             running.schedule(context);
         }
+        if node.running().is_some_and(|running| running.replica.is_leader())
+            && context.fault(options.hand_over_per_mille)
+        {
+            context.count(Fault::HandOver);
+            node.put(context, NodeInput::Replica(Input::HandOver));
+        }
         if node.running().is_some() && context.fault(options.wipe_per_mille) {
             let ask = Input::MayLeave { within_ticks: MAY_LEAVE_TICKS };
             node.put(context, NodeInput::Replica(ask));

@@ -40,6 +40,8 @@ pub enum Fault {
     ClockJump,
     /// A backend lost its state.
     BackendLost,
+    /// A leader was told to hand over.
+    HandOver,
     /// A leader was elected.
     ChangeOfLeader,
     /// A node took a new membership into force.
@@ -68,7 +70,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every class.
-    pub const ALL: [Fault; 29] = [
+    pub const ALL: [Fault; 30] = [
         Fault::Loss,
         Fault::Repeat,
         Fault::Reorder,
@@ -86,6 +88,7 @@ impl Fault {
         Fault::Wipe,
         Fault::ClockJump,
         Fault::BackendLost,
+        Fault::HandOver,
         Fault::ChangeOfLeader,
         Fault::ChangeOfMembers,
         Fault::Fetch,

@@ -19,13 +19,11 @@ pub enum Mutant {
     ReadWallClock,
     /// Whoever waits is given the outcome of another request of the same batch.
     AnswerFromAnotherRequest,
-    /// Whoever asks again while a request fails is told of that failure, though the new attempt goes on.
-    FailLateComers,
 }
 
 impl Mutant {
     /// Every one.
-    pub const ALL: [Mutant; 9] = [
+    pub const ALL: [Mutant; 8] = [
         Mutant::AckBeforeSync,
         Mutant::ForgetVote,
         Mutant::SkipSessionCheck,
@@ -34,6 +32,5 @@ impl Mutant {
         Mutant::KeepIdentityAfterWipe,
         Mutant::ReadWallClock,
         Mutant::AnswerFromAnotherRequest,
-        Mutant::FailLateComers,
     ];
 }

@@ -49,6 +49,8 @@ pub struct Options {
     pub slow_sync_per_mille: u32,
     /// How likely a node asks whether its disk may be wiped, at each drawing of faults.
     pub wipe_per_mille: u32,
+    /// How likely a node is told to hand over leadership, at each drawing of faults.
+    pub hand_over_per_mille: u32,
     /// How likely a wall clock jumps, at each drawing of faults.
     pub clock_jump_per_mille: u32,
     /// How likely a backend loses its state, at each drawing of faults.
@@ -102,6 +104,7 @@ impl Options {
             sync_ms_max: one_of(draw, &[0, 2, 10, 50]),
             slow_sync_per_mille: one_of(draw, &[0, 10, 50]),
             wipe_per_mille: one_of(draw, &[0, 2, 6]),
+            hand_over_per_mille: one_of(draw, &[0, 1, 10]),
             clock_jump_per_mille: one_of(draw, &[0, 2, 10]),
             backend_loss_per_mille: one_of(draw, &[0, 1, 3]),
             apply_entries_max: one_of(draw, &[1, 4, 64]),

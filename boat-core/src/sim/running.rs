@@ -127,9 +127,6 @@ impl Running {
             self.replica.step(clock_ms, input, &mut outputs).map_err(|error| broken(self.node, &error))?;
             self.observe(context, checker)?;
             // At once: who asks again after this failure must not be told of it.
-            if context.options.mutant == Some(Mutant::FailLateComers) {
-                continue;
-            }
             for (id, failure) in take_failed(&mut outputs) {
                 self.fail(context, &id, failure, &mut effects);
             }
