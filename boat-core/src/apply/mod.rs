@@ -14,10 +14,10 @@ use bytes::Bytes;
 use self::keys::Keys;
 use self::session::{Known, Sessions};
 use self::time::LogTime;
-use crate::codec::{Malformed, Reader};
+use crate::codec::{Malformed, Reader, share};
 use crate::digest::{Digest, RequestHash};
 use crate::log::{EntryKind, LogEntry};
-use crate::{Call, CallOutcome, Command, Origin, Request, RequestKind};
+use crate::{Call, CallOutcome, CommandView, Origin, OriginView, RequestKind, RequestView};
 
 /// The bounds of what is remembered about clients. They decide what is applied, so they are part of the genesis and the
 /// same on every node.
@@ -111,8 +111,8 @@ enum Decision {
     Opened { position: u64 },
     /// The outcome of the same request, earlier in the batch.
     Joined,
-    /// Nothing.
-    Known(Result<Outcome, Refused>),
+    /// Nothing. Rare, so apart: slots are moved for each request.
+    Known(Box<Result<Outcome, Refused>>),
 }
 
 #[derive(Debug)]
@@ -203,31 +203,33 @@ impl Applier {
     /// Adds `entry`, the one after the last admitted, to `batch`.
     ///
     /// # Errors
-    /// [`Malformed`] when the entry's data is no command: it was not written by this software.
+    /// [`Malformed`] when the entry's data is no command: it was not written by this software, and nothing of it is
+    /// admitted.
     pub fn admit(&mut self, batch: &mut Batch, entry: &LogEntry) -> Result<(), Malformed> {
         batch.last = Some((entry.index, entry.term));
         if entry.kind != EntryKind::Normal || entry.data.is_empty() {
             return Ok(());
         }
-        let command = Command::decode(&entry.data)?;
+        let command = CommandView::new(&entry.data)?;
+        command.requests().try_for_each(|request| request.map(drop))?;
         self.time.advance(command.stamp_ms);
         self.sessions.expire(self.time.age_ms, &self.limits);
         self.keys.expire(self.time.age_ms, &self.limits);
-        batch.slots.reserve(command.requests.len());
-        batch.calls.reserve(command.requests.len());
-        for request in command.requests {
-            self.admit_request(batch, request, command.seed, entry.term);
+        batch.slots.reserve(command.requests().count_max());
+        batch.calls.reserve(command.requests().count_max());
+        for request in command.requests() {
+            self.admit_request(batch, entry, &request?, command.seed);
         }
         Ok(())
     }
 
-    fn admit_request(&mut self, batch: &mut Batch, request: Request, seed: u64, term: u64) {
+    fn admit_request(&mut self, batch: &mut Batch, entry: &LogEntry, request: &RequestView<'_>, seed: u64) {
         let hash = request.hash();
-        let Request { kind, origin, body } = request;
-        let decision = match self.look_up(kind, &origin, hash) {
+        let RequestView { kind, origin, body } = *request;
+        let decision = match self.look_up(kind, origin, hash) {
             Ok(Known::New) if kind == RequestKind::OpenSession => {
                 self.admitted += 1;
-                let outcomes_max = opening_outcomes_max(&body).min(self.limits.session_outcomes_max);
+                let outcomes_max = opening_outcomes_max(body).min(self.limits.session_outcomes_max);
                 self.sessions.open(self.admitted, outcomes_max as usize, self.time.age_ms);
                 Decision::Opened { position: self.admitted }
             }
@@ -236,30 +238,30 @@ impl Applier {
                 let predictions_before = self.predictions;
                 self.predictions += u64::from(kind == RequestKind::Predict);
                 let position = self.admitted;
-                let time_ms = self.time.time_ms;
+                let (body, time_ms) = (share(&entry.data, body), self.time.time_ms);
                 batch.calls.push(Call { position, predictions_before, kind, body, time_ms, seed });
                 Decision::Call { position }
             }
             Ok(Known::Running) => Decision::Joined,
-            Ok(Known::Done(outcome)) => Decision::Known(Ok(outcome)),
-            Err(refused) => Decision::Known(Err(refused)),
+            Ok(Known::Done(outcome)) => Decision::Known(Box::new(Ok(outcome))),
+            Err(refused) => Decision::Known(Box::new(Err(refused))),
         };
-        batch.slots.push(Slot { origin, hash, decision, term });
+        batch.slots.push(Slot { origin: origin.share(&entry.data), hash, decision, term: entry.term });
     }
 
-    fn look_up(&mut self, kind: RequestKind, origin: &Origin, hash: RequestHash) -> Result<Known, Refused> {
+    fn look_up(&mut self, kind: RequestKind, origin: OriginView<'_>, hash: RequestHash) -> Result<Known, Refused> {
         match origin {
             // The origin and the kind belong together; an opening under a key would be a session that nobody can name.
-            Origin::Opening(_) if kind != RequestKind::OpenSession => {
+            OriginView::Opening(_) if kind != RequestKind::OpenSession => {
                 Err(Refused::SessionExpired { session: 0 })
             }
-            Origin::Opening(_) if self.sessions.has_room(&self.limits) => Ok(Known::New),
-            Origin::Opening(_) => Err(Refused::TooManySessions),
+            OriginView::Opening(_) if self.sessions.has_room(&self.limits) => Ok(Known::New),
+            OriginView::Opening(_) => Err(Refused::TooManySessions),
             _ if kind == RequestKind::OpenSession => Err(Refused::SessionExpired { session: 0 }),
-            Origin::Session { request, lowest_unanswered } => {
-                self.sessions.begin(*request, *lowest_unanswered, hash, self.time.age_ms)
+            OriginView::Session { request, lowest_unanswered } => {
+                self.sessions.begin(request, lowest_unanswered, hash, self.time.age_ms)
             }
-            Origin::Key(key) => self.keys.begin(key, hash, self.time.age_ms, &self.limits),
+            OriginView::Key(key) => self.keys.begin(key, hash, self.time.age_ms, &self.limits),
         }
     }
 
@@ -277,8 +279,13 @@ impl Applier {
         assert_eq!(batch.calls.len(), outcomes.len(), "one outcome for each call");
         let mut outcomes = outcomes.into_iter();
         for slot in batch.slots.drain(..) {
-            let applied = self.complete_request(&slot, &mut outcomes);
+            let applied = self.result_of(&slot, &mut outcomes);
             answer(&slot.origin, slot.hash, &applied);
+            if !applied.replayed
+                && let Ok(outcome) = applied.result
+            {
+                self.remember(&slot, outcome);
+            }
         }
         batch.calls.clear();
         if let Some((index, term)) = batch.last.take() {
@@ -287,9 +294,12 @@ impl Applier {
         debug_assert_eq!(self.position, self.admitted);
     }
 
-    fn complete_request(&mut self, slot: &Slot, outcomes: &mut impl Iterator<Item = CallOutcome>) -> Applied {
+    /// What became of a request. A new one is counted and folded into the digest.
+    fn result_of(&mut self, slot: &Slot, outcomes: &mut impl Iterator<Item = CallOutcome>) -> Applied {
         let (position, result) = match &slot.decision {
-            Decision::Known(result) => return Applied { replayed: result.is_ok(), result: result.clone() },
+            Decision::Known(result) => {
+                return Applied { replayed: result.is_ok(), result: result.as_ref().clone() };
+            }
             Decision::Joined => {
                 let outcome = self.outcome(&slot.origin).cloned();
                 return Applied { result: outcome.ok_or(Refused::OutcomeForgotten), replayed: true };
@@ -307,13 +317,16 @@ impl Applier {
         debug_assert_eq!(position, self.position + 1, "positions are dense");
         self.digest = self.digest.fold(position, slot.hash, kind, bytes);
         self.position = position;
-        let outcome = Outcome { position, term: slot.term, result };
+        Applied { result: Ok(Outcome { position, term: slot.term, result }), replayed: false }
+    }
+
+    /// Keeps the outcome of a new request for its retries.
+    fn remember(&mut self, slot: &Slot, outcome: Outcome) {
         match &slot.origin {
             Origin::Opening(_) => {}
-            Origin::Session { request, .. } => self.sessions.finish(*request, slot.hash, &outcome),
-            Origin::Key(key) => self.keys.finish(key, &outcome),
+            Origin::Session { request, .. } => self.sessions.finish(*request, slot.hash, outcome),
+            Origin::Key(key) => self.keys.finish(key, outcome),
         }
-        Applied { result: Ok(outcome), replayed: false }
     }
 }
 

@@ -42,7 +42,10 @@ impl Session {
         if lowest > self.lowest {
             let count = usize::try_from(lowest - self.lowest).unwrap_or(usize::MAX);
             // A running request is unanswered by nature; a client that says otherwise loses only its own outcome.
-            self.slots.drain(..count.min(self.slots.len()));
+            // Not `drain`: nearly always this is one slot.
+            for _ in 0..count.min(self.slots.len()) {
+                self.slots.pop_front();
+            }
             self.lowest = lowest;
         }
     }
@@ -54,7 +57,10 @@ impl Session {
             return Err(Refused::WindowFull { outcomes_max: self.outcomes_max });
         }
         if place >= self.slots.len() {
-            self.slots.resize(place + 1, Slot::Empty);
+            // Not `resize`: nearly always this is one slot.
+            while self.slots.len() <= place {
+                self.slots.push_back(Slot::Empty);
+            }
         }
         self.slots.get_mut(place).ok_or(Refused::OutcomeForgotten)
     }
@@ -117,10 +123,10 @@ impl Sessions {
     }
 
     /// Remembers the outcome of a request that [`Sessions::begin`] called new.
-    pub(crate) fn finish(&mut self, request: SessionRequest, hash: RequestHash, outcome: &Outcome) {
+    pub(crate) fn finish(&mut self, request: SessionRequest, hash: RequestHash, outcome: Outcome) {
         let found = self.open.get_mut(&request.session);
         if let Some(Ok(slot)) = found.map(|session| session.slot(request.sequence)) {
-            *slot = Slot::Done(hash, outcome.clone());
+            *slot = Slot::Done(hash, outcome);
         }
     }
 
