@@ -106,12 +106,12 @@ pub struct Applied {
 #[derive(Debug)]
 enum Decision {
     /// The predictor's next outcome.
-    Call { position: u64 },
+    Call,
     /// Nothing: a session was opened.
-    Opened { position: u64 },
+    Opened,
     /// The outcome of the same request, earlier in the batch.
     Joined,
-    /// Nothing. Rare, so apart: slots are moved for each request.
+    /// Nothing. Rare, so apart.
     Known(Box<Result<Outcome, Refused>>),
 }
 
@@ -224,32 +224,40 @@ impl Applier {
     }
 
     fn admit_request(&mut self, batch: &mut Batch, entry: &LogEntry, request: &RequestView<'_>, seed: u64) {
-        let hash = request.hash();
-        let RequestView { kind, origin, body } = *request;
-        let decision = match self.look_up(kind, origin, hash) {
-            Ok(Known::New) if kind == RequestKind::OpenSession => {
-                self.admitted += 1;
-                let outcomes_max = opening_outcomes_max(body).min(self.limits.session_outcomes_max);
-                self.sessions.open(self.admitted, outcomes_max as usize, self.time.age_ms);
-                Decision::Opened { position: self.admitted }
-            }
-            Ok(Known::New) => {
-                self.admitted += 1;
-                let predictions_before = self.predictions;
-                self.predictions += u64::from(kind == RequestKind::Predict);
-                let position = self.admitted;
-                let (body, time_ms) = (share(&entry.data, body), self.time.time_ms);
-                batch.calls.push(Call { position, predictions_before, kind, body, time_ms, seed });
-                Decision::Call { position }
-            }
+        let (hash, term) = (request.hash(), entry.term);
+        let decision = match self.look_up(request.kind, &request.origin, hash) {
+            Ok(Known::New) => self.admit_new(batch, entry, request, seed),
             Ok(Known::Running) => Decision::Joined,
             Ok(Known::Done(outcome)) => Decision::Known(Box::new(Ok(outcome))),
             Err(refused) => Decision::Known(Box::new(Err(refused))),
         };
-        batch.slots.push(Slot { origin: origin.share(&entry.data), hash, decision, term: entry.term });
+        let origin = request.origin.share(&entry.data);
+        batch.slots.push(Slot { origin, hash, decision, term });
     }
 
-    fn look_up(&mut self, kind: RequestKind, origin: OriginView<'_>, hash: RequestHash) -> Result<Known, Refused> {
+    /// Gives a new request its position.
+    fn admit_new(
+        &mut self,
+        batch: &mut Batch,
+        entry: &LogEntry,
+        request: &RequestView<'_>,
+        seed: u64,
+    ) -> Decision {
+        self.admitted += 1;
+        let (position, kind) = (self.admitted, request.kind);
+        if kind == RequestKind::OpenSession {
+            let outcomes_max = opening_outcomes_max(request.body).min(self.limits.session_outcomes_max);
+            self.sessions.open(position, outcomes_max as usize, self.time.age_ms);
+            return Decision::Opened;
+        }
+        let predictions_before = self.predictions;
+        self.predictions += u64::from(kind == RequestKind::Predict);
+        let (body, time_ms) = (share(&entry.data, request.body), self.time.time_ms);
+        batch.calls.push(Call { position, predictions_before, kind, body, time_ms, seed });
+        Decision::Call
+    }
+
+    fn look_up(&mut self, kind: RequestKind, origin: &OriginView<'_>, hash: RequestHash) -> Result<Known, Refused> {
         match origin {
             // The origin and the kind belong together; an opening under a key would be a session that nobody can name.
             OriginView::Opening(_) if kind != RequestKind::OpenSession => {
@@ -259,7 +267,7 @@ impl Applier {
             OriginView::Opening(_) => Err(Refused::TooManySessions),
             _ if kind == RequestKind::OpenSession => Err(Refused::SessionExpired { session: 0 }),
             OriginView::Session { request, lowest_unanswered } => {
-                self.sessions.begin(request, lowest_unanswered, hash, self.time.age_ms)
+                self.sessions.begin(*request, *lowest_unanswered, hash, self.time.age_ms)
             }
             OriginView::Key(key) => self.keys.begin(key, hash, self.time.age_ms, &self.limits),
         }
@@ -296,7 +304,7 @@ impl Applier {
 
     /// What became of a request. A new one is counted and folded into the digest.
     fn result_of(&mut self, slot: &Slot, outcomes: &mut impl Iterator<Item = CallOutcome>) -> Applied {
-        let (position, result) = match &slot.decision {
+        let result = match &slot.decision {
             Decision::Known(result) => {
                 return Applied { replayed: result.is_ok(), result: result.as_ref().clone() };
             }
@@ -304,17 +312,18 @@ impl Applier {
                 let outcome = self.outcome(&slot.origin).cloned();
                 return Applied { result: outcome.ok_or(Refused::OutcomeForgotten), replayed: true };
             }
-            Decision::Opened { position } => (*position, CallOutcome::Output(Bytes::new())),
-            Decision::Call { position } => {
+            Decision::Opened => CallOutcome::Output(Bytes::new()),
+            Decision::Call => {
                 let lost = || CallOutcome::Rejected("the predictor gave no outcome".to_owned());
-                (*position, outcomes.next().unwrap_or_else(lost))
+                outcomes.next().unwrap_or_else(lost)
             }
         };
         let (kind, bytes) = match &result {
             CallOutcome::Output(output) => (0, output.as_ref()),
             CallOutcome::Rejected(reason) => (1, reason.as_bytes()),
         };
-        debug_assert_eq!(position, self.position + 1, "positions are dense");
+        // The position that the request was admitted with: new requests complete in the order of their admission.
+        let position = self.position + 1;
         self.digest = self.digest.fold(position, slot.hash, kind, bytes);
         self.position = position;
         Applied { result: Ok(Outcome { position, term: slot.term, result }), replayed: false }
