@@ -8,10 +8,11 @@ use benches::{Result, Shape, Workload};
 use boat_core::apply::{Applier, Batch, SessionLimits};
 use boat_core::log::files::RealFiles;
 use boat_core::log::{EntryKind, HardState, Log, LogConfig, LogEntry, LogReader, LogWrite};
-use boat_core::{Call, CallOutcome, CommandView, Membership};
+use boat_core::{Call, CallOutcome, Membership};
 use bytes::Bytes;
 
 use crate::WRITE_REQUESTS;
+use crate::decode::{look, share};
 
 /// As many calls as a node hands to its predictor at once, about.
 const BATCH_CALLS_MAX: usize = 1_024;
@@ -47,7 +48,19 @@ impl BoatLog {
         let (mut entries, mut requests) = (Vec::new(), 0);
         while scan.next_block(&mut entries)? {
             for entry in &entries {
-                requests += decode(&entry.data)?;
+                requests += share(&entry.data, &entry.data)?;
+            }
+        }
+        self.check(requests)
+    }
+
+    /// Looks at every request where it stands.
+    pub(crate) fn look(&self) -> Result<()> {
+        let mut scan = self.reader.scan(1, self.reader.last_index() + 1)?;
+        let (mut entries, mut requests) = (Vec::new(), 0);
+        while scan.next_block(&mut entries)? {
+            for entry in &entries {
+                requests += look(&entry.data)?;
             }
         }
         self.check(requests)
@@ -82,14 +95,4 @@ impl BoatLog {
 fn model(call: &Call) -> CallOutcome {
     black_box(call);
     CallOutcome::Output(Bytes::new())
-}
-
-/// Decodes a command, hands each request's body to a function that does nothing, and says how many there were.
-pub(crate) fn decode(command: &[u8]) -> Result<u64> {
-    let mut requests = 0;
-    for request in CommandView::new(command)?.requests() {
-        black_box(request?.body);
-        requests += 1;
-    }
-    Ok(requests)
 }

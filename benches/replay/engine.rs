@@ -7,7 +7,7 @@ use raft::eraftpb::Entry;
 use raft_engine::{Config, Engine, LogBatch, MessageExt};
 
 use crate::WRITE_REQUESTS;
-use crate::boat::decode;
+use crate::decode::share;
 
 const REGION: u64 = 1;
 /// How many entries are fetched at once, and how many bytes of them: about a block of Boat's scan.
@@ -66,7 +66,7 @@ impl Peer {
             self.engine.fetch_entries_to::<Entries>(REGION, next, end, Some(FETCH_BYTES), &mut entries)?;
             next += entries.len() as u64;
             for entry in &entries {
-                requests += decode(&entry.data)?;
+                requests += share(&entry.data, &entry.data)?;
             }
         }
         if requests == self.requests { Ok(()) } else { Err(format!("{requests} requests were found").into()) }

@@ -1,17 +1,20 @@
 //! How fast a node replays, beside what this machine could do at best and beside a peer.
 //!
 //! For each shape of requests, in turns, the same requests are
-//! - (a) *bare*: found in memory, checksummed, decoded and handed to a function that does nothing: the limit;
+//! - (a) *bare*: read by one thread, checksummed, decoded and handed to a function that does nothing: the limit;
 //! - (b) *scan*: read from Boat's log, decoded and handed to that function;
 //! - (c) *replay*: read from Boat's log and applied: sessions, positions, digest, a model that does nothing;
 //! - (c) again with one request of ten under a key of its own, for information;
 //! - (d) *raft-engine*: fetched from raft-engine, decoded and handed to that function (feature `peers`).
 //!
-//! All files are in the page cache. GB/s are of encoded requests.
+//! All files are in the page cache. Decoding is the same for all: it makes a request a value of its own, whose body is a
+//! counted part of what was read, as a predictor gets it. Two more lines, for information, show what looking at each
+//! request in place costs: in the log, and in memory without any file. GB/s are of encoded requests.
 #![expect(clippy::print_stdout, reason = "a bench prints what it measures")]
 
 mod bare;
 mod boat;
+mod decode;
 #[cfg(feature = "peers")]
 mod engine;
 
@@ -47,7 +50,7 @@ fn measure(shape: Shape, size: Size) -> Result<Vec<Goal>> {
     let requests = bytes / (shape.body_bytes as u64 + 32);
     let writes = usize::max(2, requests as usize / WRITE_REQUESTS);
     let directory = benches::directory(env!("CARGO_TARGET_TMPDIR"))?;
-    let image = Image::new(shape, writes);
+    let image = Image::write(&directory.path().join("image"), shape, writes)?;
     let log = BoatLog::write(&directory.path().join("log"), shape, writes)?;
     let keyed = Shape { keyed_percent: 10, ..shape };
     let keyed = BoatLog::write(&directory.path().join("keyed"), keyed, writes)?;
@@ -58,6 +61,8 @@ fn measure(shape: Shape, size: Size) -> Result<Vec<Goal>> {
         Contender::new("(b) scan", || log.scan()),
         Contender::new("(c) replay", || log.replay()),
         Contender::new("(c) replay, 10 % keyed", || keyed.replay()),
+        Contender::new("in place: the log", || log.look()),
+        Contender::new("in place: memory", || image.look()),
         #[cfg(feature = "peers")]
         Contender::new("(d) raft-engine", || engine.fetch()),
     ];
@@ -78,7 +83,7 @@ fn measure(shape: Shape, size: Size) -> Result<Vec<Goal>> {
 /// What a shape's figures, in seconds, mean for the goals.
 fn goals(shape: Shape, seconds: &[Figure]) -> Vec<Goal> {
     let Shape { body_bytes, entry_requests, .. } = shape;
-    let [bare, scan, replay, _keyed, peer @ ..] = seconds else { return Vec::new() };
+    let [bare, scan, replay, _keyed, _log, _memory, peer @ ..] = seconds else { return Vec::new() };
     let times = |of: &Figure| of.median() / scan.median();
     let name = |what| format!("{what}_{body_bytes}B");
     let mut goals = Vec::new();

@@ -115,5 +115,5 @@ pub(crate) fn put_text(out: &mut Vec<u8>, text: &str) {
 
 /// The part of `whole` that `part`, a slice of it, covers; without copying.
 pub(crate) fn share(whole: &Bytes, part: &[u8]) -> Bytes {
-    if part.is_empty() { Bytes::new() } else { whole.slice_ref(part) }
+    whole.slice_ref(part)
 }

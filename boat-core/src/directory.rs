@@ -5,6 +5,8 @@
 //! identity  | magic "BOATIDEN" | version u32 = 1 | crc32c u32 of what follows | node u16 | birth u128 | boots u64 |
 //! genesis   | magic "BOATGENE" | version u32 = 1 | crc32c u32 of what follows | own raft id u64 | genesis |
 //! log/      see docs/log-format.md
+//! stale     why this directory must not be used any more under its identity: text
+//! aside-N/  what stood here before: a directory that went back in time or was damaged, kept for a person to look at
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -20,6 +22,10 @@ const GENESIS_MAGIC: &[u8; 8] = b"BOATGENE";
 const VERSION: u32 = 1;
 /// How long the small files of a directory may be.
 const FILE_BYTES_MAX: usize = 16 << 20;
+/// What belongs to one incarnation, and goes aside with it. The identity goes last: while it is there, the move is not done.
+const INCARNATION: [&str; 4] = ["log", "genesis", "stale", "identity"];
+/// How many directories are kept aside.
+const ASIDE_MAX: u32 = 1_000;
 
 /// An opened data directory.
 #[derive(Debug)]
@@ -62,6 +68,9 @@ impl Directory {
         if identity.is_none() && genesis.is_some() {
             return Err(storage(path)("it holds a genesis but no identity: files were taken out of it"));
         }
+        if genesis.is_none() && files.list(path).map_err(storage(path))?.iter().any(|name| name == "log") {
+            return Err(storage(path)("it holds a log but no genesis: files were taken out of it"));
+        }
         let directory = Directory { files, path: path.to_owned(), node, birth, boots: boots + 1, genesis };
         directory.write_identity()?;
         Ok(directory)
@@ -80,6 +89,11 @@ impl Directory {
     /// The genesis that was adopted, and this directory's own Raft id.
     pub(crate) fn genesis(&self) -> Option<&(Genesis, RaftId)> {
         self.genesis.as_ref()
+    }
+
+    /// The directory itself.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Where the log lives.
@@ -102,6 +116,47 @@ impl Directory {
         self.write_checked("genesis", GENESIS_MAGIC, &body)?;
         self.genesis = Some((genesis, raft_id));
         Ok(())
+    }
+
+    /// Why this directory must not be used any more under its identity, if that was found out.
+    pub(crate) fn stale(&self) -> Result<Option<String>, Error> {
+        let path = self.path.join("stale");
+        match read_file(self.files.as_ref(), &path, FILE_BYTES_MAX) {
+            Ok(why) => Ok(Some(String::from_utf8_lossy(&why).into_owned())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(storage(&path)(error)),
+        }
+    }
+
+    /// Remembers durably that this directory must not be used any more under its identity.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub(crate) fn mark_stale(files: &dyn Files, path: &Path, why: &str) -> Result<(), Error> {
+        let path = path.join("stale");
+        write_file_atomically(files, &path, why.as_bytes()).map_err(storage(&path))
+    }
+
+    /// Moves everything of this incarnation into a directory beside it, and begins a new one with this birth.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub(crate) fn set_aside(&mut self, birth: Birth) -> Result<PathBuf, Error> {
+        let files = self.files.as_ref();
+        let names = files.list(&self.path).map_err(storage(&self.path))?;
+        let free = (0..ASIDE_MAX).map(|n| format!("aside-{n}")).find(|name| !names.contains(name));
+        let too_many =
+            || storage(&self.path)("too many directories were set aside: remove what is not needed");
+        let aside = self.path.join(free.ok_or_else(too_many)?);
+        files.create_directory(&aside).map_err(storage(&aside))?;
+        for name in INCARNATION.iter().filter(|name| names.iter().any(|there| there == *name)) {
+            let from = self.path.join(name);
+            files.rename(&from, &aside.join(name)).map_err(storage(&from))?;
+        }
+        files.sync_directory(&aside).map_err(storage(&aside))?;
+        files.sync_directory(&self.path).map_err(storage(&self.path))?;
+        *self = Directory::open(self.files.clone(), &self.path, self.node, birth)?;
+        Ok(aside)
     }
 
     fn write_identity(&self) -> Result<(), Error> {
@@ -195,6 +250,26 @@ mod tests {
         assert_eq!(directory.genesis(), None);
         directory.adopt(genesis.clone(), raft_id).unwrap();
         assert_eq!(open(temporary.path(), 0, 2).unwrap().genesis(), Some(&(genesis, raft_id)));
+    }
+
+    #[test]
+    fn a_stale_directory_goes_aside_whole_and_the_next_one_is_new() {
+        let temporary = tempfile::tempdir().unwrap();
+        let path = temporary.path();
+        let mut directory = open(path, 0, 1).unwrap();
+        std::fs::create_dir(path.join("log")).unwrap();
+        std::fs::write(path.join("log/segment"), "entries").unwrap();
+        let raft_id = RaftId::new(NodeId(0), 5);
+        let genesis = Genesis { cluster: ClusterId(8), members: vec![], limits: SessionLimits::default() };
+        directory.adopt(genesis, raft_id).unwrap();
+        Directory::mark_stale(&RealFiles, path, "it went back").unwrap();
+        assert_eq!(open(path, 0, 1).unwrap().stale().unwrap().as_deref(), Some("it went back"));
+        let mut directory = open(path, 0, 1).unwrap();
+        let aside = directory.set_aside(Birth(2)).unwrap();
+        assert_eq!(std::fs::read_to_string(aside.join("log/segment")).unwrap(), "entries");
+        assert!(aside.join("identity").exists() && aside.join("genesis").exists());
+        assert_eq!((directory.birth(), directory.boots(), directory.genesis()), (Birth(2), 1, None));
+        assert_eq!(open(path, 0, 3).unwrap().stale().unwrap(), None);
     }
 
     #[test]

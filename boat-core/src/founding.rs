@@ -95,10 +95,13 @@ impl Founding {
         if self.adopted {
             return;
         }
-        if let Some(genesis) = &introduction.genesis {
-            return self.adopt(genesis.clone(), outputs);
-        }
         let same_list = introduction.members == self.members;
+        if let Some(genesis) = &introduction.genesis {
+            // Another list may be a slip of the pen that made a cluster of its own: this node is no part of that.
+            if same_list || genesis.members.iter().any(|member| member.raft_id.node() == self.node) {
+                return self.adopt(genesis.clone(), outputs);
+            }
+        }
         if !same_list {
             log::warn!(
                 "node {from} has another member list: {} (here: {})",
@@ -187,7 +190,8 @@ mod tests {
                             // What the driver of a member does.
                             Some((genesis, _)) if said.asks => {
                                 let genesis = Some(genesis.clone());
-                                let answer = Introduction { genesis, asks: false, ..said };
+                                let members = peer.members.clone();
+                                let answer = Introduction { genesis, asks: false, members, ..said };
                                 self.0.get_mut(&node).unwrap().0.on_introduction(to, &answer, &mut outputs);
                                 self.carry_out(node, outputs);
                             }

@@ -23,6 +23,8 @@ mod predictor;
 #[cfg(all(feature = "http", feature = "supervisor"))]
 mod program;
 pub mod replica;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 mod status;
 #[cfg(feature = "supervisor")]
 pub mod supervisor;
@@ -40,4 +42,4 @@ pub use node::{Answer, Interface, Json, Node, NodeBuilder, Predict, Raw};
 pub use predictor::{Call, CallOutcome, Check, Predictor, PredictorError, StateKind};
 #[cfg(all(feature = "http", feature = "supervisor"))]
 pub use program::run_node;
-pub use status::{BackendStatus, MemberStatus, Phase, ReplayProgress, Status};
+pub use status::{Alarm, BackendStatus, MemberStatus, Phase, ReplayProgress, Status};

@@ -37,7 +37,7 @@ pub async fn run_node<B: Clone>(
             drop(server);
             return ended;
         }
-        signal = signals.next() => log::info!("node {}: {signal:?}, stopping", node.id()),
+        signal = signals.next() => log::info!("node {}: {signal}, stopping", node.id()),
     }
     let stop = async {
         // The node first: it hands leadership over while the frontend still answers who waits.

@@ -33,6 +33,32 @@ pub struct Status {
     pub members: Vec<MemberStatus>,
     /// How many requests wait for their answers on this node.
     pub waiting: usize,
+    /// What a person should look at; empty when all is well.
+    pub alarms: Vec<Alarm>,
+}
+
+/// Something that a person should look at. It goes away by itself when its cause does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Alarm {
+    /// Less than `limits.free_bytes_min` is free on the disk: nothing new is accepted.
+    DiskFull,
+    /// The backend does not answer, or has lost its state.
+    BackendUnhealthy,
+}
+
+impl Alarm {
+    /// Every alarm there is.
+    pub const ALL: [Alarm; 2] = [Alarm::DiskFull, Alarm::BackendUnhealthy];
+
+    /// Its name in `/status` and `/metrics`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Alarm::DiskFull => "disk_full",
+            Alarm::BackendUnhealthy => "backend_unhealthy",
+        }
+    }
 }
 
 /// What a node is doing.

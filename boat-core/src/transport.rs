@@ -177,8 +177,19 @@ pub struct Forward {
 pub struct ForwardRefused {
     /// The forward's ticket.
     pub ticket: u64,
-    /// Whether the leader is too busy (else it does not lead).
-    pub overloaded: bool,
+    /// Why.
+    pub reason: ForwardRefusal,
+}
+
+/// Why a leader, or a node taken for it, does not propose what was forwarded to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ForwardRefusal {
+    /// It does not lead.
+    NotLeader,
+    /// Too much waits there already.
+    Overloaded,
+    /// Its disk is nearly full.
+    DiskFull,
 }
 
 /// What a node tells of itself while it looks for its cluster.

@@ -192,3 +192,84 @@ async fn a_directory_serves_one_process_and_one_node() {
     assert!(matches!(again, Err(boat_core::Error::DirectoryInUse(_))), "{again:?}");
     node.shutdown().await.unwrap();
 }
+
+fn copy_directory(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_directory(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_log_is_kept_aside_and_the_node_joins_anew() {
+    let cluster = Cluster::new(3);
+    let mut nodes = cluster.start_all().await;
+    let mut last = 0;
+    for n in 0..30 {
+        last = nodes[n % 3].predict(n.to_string()).await.unwrap().position;
+    }
+    agree(&nodes, last).await;
+    nodes.remove(1).shutdown().await.unwrap();
+    let directory = cluster.directory.path().join("1");
+    let files = std::fs::read_dir(directory.join("log")).unwrap().map(|entry| entry.unwrap().path());
+    let find = |bytes: &[u8]| bytes.windows(4).position(|part| part == b"\"17\"");
+    let found = files.filter_map(|path| find(&std::fs::read(&path).unwrap()).map(|place| (path, place)));
+    let (segment, place) = found.last().expect("request 17 is in the log");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    bytes[place + 1] ^= 0x40;
+    std::fs::write(&segment, bytes).unwrap();
+    let again = cluster.start(1).await;
+    ready(&again).await;
+    nodes.push(again);
+    last = nodes[0].predict("after".into()).await.unwrap().position;
+    agree(&nodes, last).await;
+    assert!(directory.join("aside-0/log").exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_directory_restored_from_a_backup_is_refused_then_kept_aside() {
+    let cluster = Cluster::new(3);
+    let mut nodes = cluster.start_all().await;
+    let mut last = nodes[0].predict("before".into()).await.unwrap().position;
+    agree(&nodes, last).await;
+    let directory = cluster.directory.path().join("1");
+    nodes.remove(1).shutdown().await.unwrap();
+    let backup = cluster.directory.path().join("backup");
+    copy_directory(&directory, &backup);
+    let node = cluster.start(1).await;
+    ready(&node).await;
+    nodes.push(node);
+    for n in 0..20 {
+        last = nodes[n % 3].predict(n.to_string()).await.unwrap().position;
+    }
+    agree(&nodes, last).await;
+    nodes.pop().unwrap().shutdown().await.unwrap();
+    std::fs::remove_dir_all(&directory).unwrap();
+    copy_directory(&backup, &directory);
+    let restored = cluster.start(1).await;
+    let ended = tokio::time::timeout(PATIENCE, restored.stopped()).await.unwrap();
+    assert!(matches!(ended, Err(boat_core::Error::StaleDirectory(_))), "{ended:?}");
+    drop(restored);
+    // The next starts count up to where the others let it in; it never takes part under its old identity.
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while !directory.join("aside-0/log").exists() {
+        let node = cluster.start(1).await;
+        tokio::select! {
+            _ = node.stopped() => {}
+            ready = node.ready() => {
+                ready.unwrap();
+                nodes.push(node);
+                break;
+            }
+        }
+        assert!(tokio::time::Instant::now() < deadline);
+    }
+    last = nodes[0].predict("after".into()).await.unwrap().position;
+    agree(&nodes, last).await;
+}

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use boat_core::transport::{
-    ForwardRefused, Hello, PeerEvent, PeerInbox, PeerLinks, PeerMessage, Reception, Refusal, Transport,
+    ForwardRefusal, ForwardRefused, Hello, PeerEvent, PeerInbox, PeerLinks, PeerMessage, Reception, Refusal,
+    Transport,
 };
 use boat_core::{Birth, NodeId};
 use bytes::{Buf, Bytes};
@@ -62,7 +63,8 @@ fn framed(body: &[u8]) -> Bytes {
 }
 
 fn message() -> (PeerMessage, Bytes) {
-    let message = PeerMessage::ForwardRefused(ForwardRefused { ticket: 4, overloaded: true });
+    let message =
+        PeerMessage::ForwardRefused(ForwardRefused { ticket: 4, reason: ForwardRefusal::Overloaded });
     let mut head = Vec::new();
     Outgoing::from(message.clone()).write_head(&mut head).unwrap();
     (message, framed(&head))

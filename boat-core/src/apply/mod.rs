@@ -8,6 +8,9 @@
 mod keys;
 mod session;
 mod time;
+mod window;
+
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
@@ -58,6 +61,13 @@ pub struct Outcome {
     pub result: CallOutcome,
 }
 
+impl Default for Outcome {
+    /// No outcome of any request: position 0, with an empty output.
+    fn default() -> Self {
+        Outcome { position: 0, term: 0, result: CallOutcome::Output(Bytes::new()) }
+    }
+}
+
 impl Outcome {
     fn bytes(&self) -> usize {
         match &self.result {
@@ -103,13 +113,14 @@ pub struct Applied {
 }
 
 /// What a request waits for while its batch runs.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 enum Decision {
     /// The predictor's next outcome.
     Call,
     /// Nothing: a session was opened.
     Opened,
     /// The outcome of the same request, earlier in the batch.
+    #[default]
     Joined,
     /// Nothing. Rare, so apart.
     Known(Box<Result<Outcome, Refused>>),
@@ -121,6 +132,13 @@ struct Slot {
     hash: RequestHash,
     decision: Decision,
     term: u64,
+}
+
+impl Default for Slot {
+    fn default() -> Self {
+        let (origin, decision) = (Origin::Opening(0), Decision::default());
+        Slot { origin, hash: RequestHash::default(), decision, term: 0 }
+    }
 }
 
 /// Requests on their way through the predictor: the calls to make, and who waits for which.
@@ -186,6 +204,16 @@ impl Applier {
         self.sessions.len()
     }
 
+    /// Rises whenever a session is opened or expires.
+    pub fn session_changes(&self) -> u64 {
+        self.sessions.changes()
+    }
+
+    /// The open sessions, and the random number that each was opened with: known to its owner alone.
+    pub fn session_secrets(&self) -> BTreeMap<u64, u64> {
+        self.sessions.secrets()
+    }
+
     /// Whether the table of keys takes another one.
     pub fn has_room_for_keys(&self) -> bool {
         self.keys.has_room(&self.limits)
@@ -225,35 +253,45 @@ impl Applier {
 
     fn admit_request(&mut self, batch: &mut Batch, entry: &LogEntry, request: &RequestView<'_>, seed: u64) {
         let (hash, term) = (request.hash(), entry.term);
+        // The body is made long before it is moved, and the slot filled in where it stands: see `window::Slot`.
+        let body = share(&entry.data, request.body);
+        batch.slots.push(Slot::default());
         let decision = match self.look_up(request.kind, &request.origin, hash) {
-            Ok(Known::New) => self.admit_new(batch, entry, request, seed),
+            Ok(Known::New) => self.admit_new(&mut batch.calls, request, body, seed),
             Ok(Known::Running) => Decision::Joined,
             Ok(Known::Done(outcome)) => Decision::Known(Box::new(Ok(outcome))),
             Err(refused) => Decision::Known(Box::new(Err(refused))),
         };
-        let origin = request.origin.share(&entry.data);
-        batch.slots.push(Slot { origin, hash, decision, term });
+        if let Some(slot) = batch.slots.last_mut() {
+            slot.hash = hash;
+            slot.term = term;
+            slot.decision = decision;
+            slot.origin = request.origin.share(&entry.data);
+        }
     }
 
     /// Gives a new request its position.
     fn admit_new(
         &mut self,
-        batch: &mut Batch,
-        entry: &LogEntry,
+        calls: &mut Vec<Call>,
         request: &RequestView<'_>,
+        body: Bytes,
         seed: u64,
     ) -> Decision {
         self.admitted += 1;
         let (position, kind) = (self.admitted, request.kind);
         if kind == RequestKind::OpenSession {
-            let outcomes_max = opening_outcomes_max(request.body).min(self.limits.session_outcomes_max);
-            self.sessions.open(position, outcomes_max as usize, self.time.age_ms);
+            let outcomes_max = opening_outcomes_max(&body).min(self.limits.session_outcomes_max);
+            let secret = match request.origin {
+                OriginView::Opening(nonce) => nonce,
+                OriginView::Session { .. } | OriginView::Key(_) => 0,
+            };
+            self.sessions.open(position, outcomes_max as usize, secret, self.time.age_ms);
             return Decision::Opened;
         }
         let predictions_before = self.predictions;
         self.predictions += u64::from(kind == RequestKind::Predict);
-        let (body, time_ms) = (share(&entry.data, request.body), self.time.time_ms);
-        batch.calls.push(Call { position, predictions_before, kind, body, time_ms, seed });
+        calls.push(Call { position, predictions_before, kind, body, time_ms: self.time.time_ms, seed });
         Decision::Call
     }
 
@@ -287,11 +325,18 @@ impl Applier {
         assert_eq!(batch.calls.len(), outcomes.len(), "one outcome for each call");
         let mut outcomes = outcomes.into_iter();
         for slot in batch.slots.drain(..) {
-            let applied = self.result_of(&slot, &mut outcomes);
+            let result = match &slot.decision {
+                Decision::Call => outcomes.next().unwrap_or_else(no_outcome),
+                Decision::Opened => CallOutcome::Output(Bytes::new()),
+                Decision::Joined | Decision::Known(_) => {
+                    answer(&slot.origin, slot.hash, &self.repeated(&slot));
+                    continue;
+                }
+            };
+            let outcome = self.count(&slot, result);
+            let applied = Applied { result: Ok(outcome), replayed: false };
             answer(&slot.origin, slot.hash, &applied);
-            if !applied.replayed
-                && let Ok(outcome) = applied.result
-            {
+            if let Ok(outcome) = applied.result {
                 self.remember(&slot, outcome);
             }
         }
@@ -302,34 +347,32 @@ impl Applier {
         debug_assert_eq!(self.position, self.admitted);
     }
 
-    /// What became of a request. A new one is counted and folded into the digest.
-    fn result_of(&mut self, slot: &Slot, outcomes: &mut impl Iterator<Item = CallOutcome>) -> Applied {
-        let result = match &slot.decision {
-            Decision::Known(result) => {
-                return Applied { replayed: result.is_ok(), result: result.as_ref().clone() };
-            }
-            Decision::Joined => {
+    /// What a request gets that is not new.
+    fn repeated(&self, slot: &Slot) -> Applied {
+        match &slot.decision {
+            Decision::Known(result) => Applied { replayed: result.is_ok(), result: result.as_ref().clone() },
+            Decision::Joined | Decision::Call | Decision::Opened => {
                 let outcome = self.outcome(&slot.origin).cloned();
-                return Applied { result: outcome.ok_or(Refused::OutcomeForgotten), replayed: true };
+                Applied { result: outcome.ok_or(Refused::OutcomeForgotten), replayed: true }
             }
-            Decision::Opened => CallOutcome::Output(Bytes::new()),
-            Decision::Call => {
-                let lost = || CallOutcome::Rejected("the predictor gave no outcome".to_owned());
-                outcomes.next().unwrap_or_else(lost)
-            }
-        };
+        }
+    }
+
+    /// Counts the outcome of a new request, and folds it into the digest.
+    #[inline]
+    fn count(&mut self, slot: &Slot, result: CallOutcome) -> Outcome {
         let (kind, bytes) = match &result {
             CallOutcome::Output(output) => (0, output.as_ref()),
             CallOutcome::Rejected(reason) => (1, reason.as_bytes()),
         };
         // The position that the request was admitted with: new requests complete in the order of their admission.
-        let position = self.position + 1;
-        self.digest = self.digest.fold(position, slot.hash, kind, bytes);
-        self.position = position;
-        Applied { result: Ok(Outcome { position, term: slot.term, result }), replayed: false }
+        self.position += 1;
+        self.digest = self.digest.fold(self.position, slot.hash, kind, bytes);
+        Outcome { position: self.position, term: slot.term, result }
     }
 
     /// Keeps the outcome of a new request for its retries.
+    #[inline]
     fn remember(&mut self, slot: &Slot, outcome: Outcome) {
         match &slot.origin {
             Origin::Opening(_) => {}
@@ -337,6 +380,12 @@ impl Applier {
             Origin::Key(key) => self.keys.finish(key, outcome),
         }
     }
+}
+
+/// Stands for an outcome that the predictor owes: callers check that there is one for each call.
+#[cold]
+fn no_outcome() -> CallOutcome {
+    CallOutcome::Rejected("the predictor gave no outcome".to_owned())
 }
 
 /// The body of an opening: how many outcomes its owner wants kept.

@@ -1,34 +1,11 @@
 //! Sessions: a client's identity and its latest outcomes, which make its retries harmless (design D15).
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 
+use super::window::{SlotState, Window};
 use super::{Outcome, Refused, SessionLimits};
 use crate::SessionRequest;
 use crate::digest::RequestHash;
-
-/// What a session knows of one of its requests. The parts are written one by one: this is the hot path of a replay.
-#[derive(Debug)]
-struct Slot {
-    /// What stands for the request; means nothing in an empty slot.
-    hash: RequestHash,
-    state: SlotState,
-}
-
-#[derive(Debug)]
-enum SlotState {
-    /// It has not been applied.
-    Empty,
-    /// It is in the batch being applied.
-    Running,
-    /// It was applied.
-    Done(Outcome),
-}
-
-impl Slot {
-    fn empty() -> Slot {
-        Slot { hash: RequestHash::default(), state: SlotState::Empty }
-    }
-}
 
 /// What the table says of a request, before it is applied.
 #[derive(Debug, PartialEq)]
@@ -41,44 +18,14 @@ pub(crate) enum Known {
     Done(Outcome),
 }
 
-/// The latest outcomes of one session: a window that starts at its lowest unanswered number.
 #[derive(Debug)]
 struct Session {
     /// The position of its opening.
     id: u64,
-    lowest: u64,
-    slots: VecDeque<Slot>,
-    outcomes_max: usize,
+    window: Window,
     active_age_ms: u64,
-}
-
-impl Session {
-    fn forget_below(&mut self, lowest: u64) {
-        if lowest > self.lowest {
-            let count = usize::try_from(lowest - self.lowest).unwrap_or(usize::MAX);
-            // A running request is unanswered by nature; a client that says otherwise loses only its own outcome.
-            // Not `drain`: nearly always this is one slot.
-            for _ in 0..count.min(self.slots.len()) {
-                self.slots.pop_front();
-            }
-            self.lowest = lowest;
-        }
-    }
-
-    fn slot(&mut self, sequence: u64) -> Result<&mut Slot, Refused> {
-        let place = sequence.checked_sub(self.lowest).ok_or(Refused::OutcomeForgotten)?;
-        let place = usize::try_from(place).unwrap_or(usize::MAX);
-        if place >= self.outcomes_max {
-            return Err(Refused::WindowFull { outcomes_max: self.outcomes_max });
-        }
-        if place >= self.slots.len() {
-            // Not `resize`: nearly always this is one slot.
-            while self.slots.len() <= place {
-                self.slots.push_back(Slot::empty());
-            }
-        }
-        self.slots.get_mut(place).ok_or(Refused::OutcomeForgotten)
-    }
+    /// The random number of its opening, which its owner alone knows: proves that a retry is the owner's client's.
+    secret: u64,
 }
 
 /// All open sessions.
@@ -88,14 +35,26 @@ pub(crate) struct Sessions {
     open: Vec<Session>,
     /// No session expires before this age: the table is searched only then.
     next_expiry_age_ms: u64,
+    changes: u64,
 }
 
 impl Sessions {
-    /// Opens the session whose opening has this position.
-    pub(crate) fn open(&mut self, position: u64, outcomes_max: usize, age_ms: u64) {
+    /// Opens the session whose opening has this position, which is higher than any before.
+    pub(crate) fn open(&mut self, position: u64, outcomes_max: usize, secret: u64, age_ms: u64) {
         debug_assert!(self.open.last().is_none_or(|last| last.id < position), "positions rise");
-        let slots = VecDeque::new();
-        self.open.push(Session { id: position, lowest: 0, slots, outcomes_max, active_age_ms: age_ms });
+        let window = Window::new(outcomes_max);
+        self.open.push(Session { id: position, window, active_age_ms: age_ms, secret });
+        self.changes += 1;
+    }
+
+    /// Rises whenever a session is opened or expires.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// The secret of each open session.
+    pub(crate) fn secrets(&self) -> BTreeMap<u64, u64> {
+        self.open.iter().map(|session| (session.id, session.secret)).collect()
     }
 
     /// Whether another session may be opened.
@@ -109,7 +68,9 @@ impl Sessions {
             return;
         }
         let expires = |session: &Session| session.active_age_ms.saturating_add(limits.session_age_ms_max);
+        let before = self.open.len();
         self.open.retain(|session| expires(session) >= age_ms);
+        self.changes += u64::from(self.open.len() != before);
         let earliest = self.open.iter().map(expires).min();
         self.next_expiry_age_ms = earliest.unwrap_or(age_ms.saturating_add(limits.session_age_ms_max));
     }
@@ -125,38 +86,41 @@ impl Sessions {
         let SessionRequest { session, sequence } = request;
         let found = self.find_mut(session).ok_or(Refused::SessionExpired { session })?;
         found.active_age_ms = age_ms;
-        found.forget_below(lowest_unanswered.min(sequence));
-        let slot = found.slot(sequence)?;
-        match &slot.state {
+        found.window.forget_below(lowest_unanswered.min(sequence));
+        let slot = found.window.slot(sequence)?;
+        match slot.state {
             SlotState::Empty => {
                 slot.hash = hash;
                 slot.state = SlotState::Running;
                 Ok(Known::New)
             }
             SlotState::Running if slot.hash == hash => Ok(Known::Running),
-            SlotState::Done(outcome) if slot.hash == hash => Ok(Known::Done(outcome.clone())),
-            SlotState::Done(outcome) => Err(Refused::KeyReused { position: outcome.position }),
             SlotState::Running => Err(Refused::KeyReused { position: 0 }),
+            SlotState::Done => match slot.outcome() {
+                Some(outcome) if slot.hash == hash => Ok(Known::Done(outcome.clone())),
+                first => Err(Refused::KeyReused { position: first.map_or(0, |outcome| outcome.position) }),
+            },
         }
     }
 
     /// Remembers the outcome of a request that [`Sessions::begin`] called new.
+    #[inline]
     pub(crate) fn finish(&mut self, request: SessionRequest, hash: RequestHash, outcome: Outcome) {
         let found = self.find_mut(request.session);
-        if let Some(Ok(slot)) = found.map(|session| session.slot(request.sequence)) {
-            slot.hash = hash;
-            slot.state = SlotState::Done(outcome);
+        if let Some(Ok(slot)) = found.map(|session| session.window.slot(request.sequence)) {
+            slot.finish(hash, outcome);
         }
     }
 
     /// The outcome of a request that was applied.
     pub(crate) fn outcome(&self, request: SessionRequest) -> Option<&Outcome> {
         let session = self.open.get(self.place(request.session)?)?;
-        let place = usize::try_from(request.sequence.checked_sub(session.lowest)?).ok()?;
-        match &session.slots.get(place)?.state {
-            SlotState::Done(outcome) => Some(outcome),
-            SlotState::Empty | SlotState::Running => None,
-        }
+        session.window.get(request.sequence)?.outcome()
+    }
+
+    /// How many are open.
+    pub(crate) fn len(&self) -> usize {
+        self.open.len()
     }
 
     fn place(&self, id: u64) -> Option<usize> {
@@ -166,10 +130,5 @@ impl Sessions {
     fn find_mut(&mut self, id: u64) -> Option<&mut Session> {
         let place = self.place(id)?;
         self.open.get_mut(place)
-    }
-
-    /// How many are open.
-    pub(crate) fn len(&self) -> usize {
-        self.open.len()
     }
 }

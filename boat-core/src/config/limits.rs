@@ -31,6 +31,9 @@ pub struct Limits {
     /// How long a request waits for a leader to appear before it is answered `no_leader`, in milliseconds. Default 2,000; 0
     /// to 60,000.
     pub leader_wait_ms: u64,
+    /// Below this many free bytes on the data directory's disk the node accepts nothing new (`disk_full`) until there is
+    /// more again. Default 128 MiB; 0 (never) to 1 PiB. More than `proposal_bytes_max`, so that what was accepted fits.
+    pub free_bytes_min: u64,
 }
 
 impl Default for Limits {
@@ -42,6 +45,7 @@ impl Default for Limits {
             command_bytes_max: MIB,
             segment_bytes: 64 * MIB,
             leader_wait_ms: 2_000,
+            free_bytes_min: 128 * MIB as u64,
         }
     }
 }
@@ -59,7 +63,8 @@ impl Limits {
         bound("limits.command_bytes_max", self.command_bytes_max, KIB..=64 * MIB)?;
         let segment_bytes_min = 2 * self.request_bytes_max.max(self.command_bytes_max);
         bound("limits.segment_bytes", self.segment_bytes, segment_bytes_min..=1_024 * MIB)?;
-        bound("limits.leader_wait_ms", self.leader_wait_ms, 0..=60_000)
+        bound("limits.leader_wait_ms", self.leader_wait_ms, 0..=60_000)?;
+        bound("limits.free_bytes_min", self.free_bytes_min, 0..=1 << 50)
     }
 }
 

@@ -38,6 +38,8 @@ pub(crate) struct ApplyLoop<P> {
     pub(crate) predictor: P,
     pub(crate) reader: LogReader,
     pub(crate) limits: SessionLimits,
+    /// Which sessions the handles were told of.
+    pub(crate) published_sessions: Option<u64>,
 }
 
 impl<P: Predictor> ApplyLoop<P> {
@@ -66,6 +68,7 @@ impl<P: Predictor> ApplyLoop<P> {
             return end;
         }
         let mut applier = Applier::new(self.limits);
+        self.published_sessions = None;
         let mut batch = Batch::default();
         let mut progress = Progress::start(&self.shared);
         loop {
@@ -215,7 +218,11 @@ impl<P: Predictor> ApplyLoop<P> {
         Ok(())
     }
 
-    fn publish(&self, applier: &Applier) {
+    fn publish(&mut self, applier: &Applier) {
+        if self.published_sessions != Some(applier.session_changes()) {
+            self.published_sessions = Some(applier.session_changes());
+            self.shared.set_session_secrets(applier.session_secrets());
+        }
         self.shared.set_applied(AppliedView {
             index: applier.index(),
             position: applier.position(),

@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::fetch_thread::FetchThread;
+use super::free_space::FreeSpace;
 use super::log_thread::LogThread;
-use super::shared::Shared;
-use super::{ApplyLoop, Driver, Event, FrontDesk, Surroundings, now};
+use super::shared::{ConsensusView, Shared};
+use super::{ApplyLoop, Driver, Event, FrontDesk, Surroundings, aside, now};
 use crate::apply::SessionLimits;
 use crate::directory::Directory;
 use crate::founding::{Founding, FoundingOutput};
-use crate::log::{Log, LogConfig};
+use crate::log::{Log, LogConfig, LogError, Recovered};
 use crate::replica::{Failure, Replica, ReplicaConfig, ReplicaStart};
 use crate::transport::{PeerEvent, PeerLinks, PeerMessage};
 use crate::{Error, Genesis, Member, MemberList, Predictor, RaftId};
@@ -35,8 +37,17 @@ pub(crate) struct Launch<P> {
     pub(crate) command_bytes_max: usize,
     pub(crate) forwarded_bytes_max: usize,
     pub(crate) log: LogConfig,
+    pub(crate) free_bytes_min: u64,
     pub(crate) seed: u64,
     pub(crate) predictor: P,
+}
+
+/// Why a log cannot be opened.
+enum OpenError {
+    /// Its directory lost what it had acknowledged.
+    Unusable(String),
+    /// Anything else.
+    Other(Error),
 }
 
 impl<P: Predictor> Launch<P> {
@@ -49,21 +60,49 @@ impl<P: Predictor> Launch<P> {
                 let _ = opened.send(result);
             }
         };
-        if self.directory.genesis().is_none() {
-            say(Ok(()));
-        }
-        let Some((genesis, raft_id)) = self.genesis()? else { return Ok(()) };
-        self.desk.joined(genesis.cluster, raft_id);
-        let (driver, applier) = match self.open(genesis, raft_id) {
-            Ok(parts) => parts,
-            Err(error) => {
-                let copy = Error::Storage(error.to_string());
-                say(Err(error));
-                return Err(copy);
+        loop {
+            let stale = self.directory.stale()?;
+            if self.directory.genesis().is_none() || stale.is_some() {
+                say(Ok(()));
             }
-        };
-        say(Ok(()));
+            let Some((genesis, raft_id)) = self.genesis()? else { return Ok(()) };
+            self.desk.joined(genesis.cluster, raft_id);
+            let unusable = match stale {
+                Some(why) => why,
+                None => match self.open_log(&genesis) {
+                    Ok((log, recovered)) => {
+                        say(Ok(()));
+                        return self.serve(genesis, raft_id, log, recovered);
+                    }
+                    Err(OpenError::Unusable(why)) => why,
+                    Err(OpenError::Other(error)) => {
+                        let copy = error.duplicate();
+                        say(Err(error));
+                        return Err(copy);
+                    }
+                },
+            };
+            say(Ok(()));
+            // A directory that lost what it had acknowledged goes aside, if the others can do without it (design D13).
+            if !aside::may_begin_anew(&self, raft_id, &unusable)? {
+                return Ok(());
+            }
+            let aside = self.directory.set_aside(aside::random_birth())?;
+            log::warn!("node {}: {unusable}; kept in {}, joining anew", self.shared.node, aside.display());
+            self.desk.reborn(self.directory.birth(), self.directory.boots());
+            self.shared.set_consensus(|view| *view = ConsensusView::default());
+            self.links.renew();
+        }
+    }
+
+    fn serve(self, genesis: Genesis, raft_id: RaftId, log: Log, recovered: Recovered) -> Result<(), Error> {
+        let (files, path) = (self.directory.files().clone(), self.directory.path().to_owned());
+        let (driver, applier) = self.assemble(genesis, raft_id, log, recovered)?;
         let ended = driver.run();
+        if let Err(Error::StaleDirectory(why)) = &ended {
+            // The next start sets it aside, where the others can do without it.
+            Directory::mark_stale(files.as_ref(), &path, why)?;
+        }
         if applier.join().is_err() {
             log::error!("the applier panicked");
         }
@@ -135,20 +174,34 @@ impl<P: Predictor> Launch<P> {
                 return Ok(true);
             }
             Event::StorageFailed(why) => return Err(Error::Storage(why)),
-            Event::Peer(_) | Event::Persisted(_) | Event::Answered(_) | Event::ApplierFailed(_) => {}
+            Event::Peer(_)
+            | Event::Persisted(_)
+            | Event::Answered(_)
+            | Event::Fetched { .. }
+            | Event::DiskFull(_)
+            | Event::ApplierFailed(_) => {}
         }
         Ok(false)
     }
 
-    fn open(self, genesis: Genesis, raft_id: RaftId) -> Result<(Driver, JoinHandle<()>), Error> {
-        let storage = |error: &dyn std::fmt::Display| Error::Storage(error.to_string());
+    fn open_log(&self, genesis: &Genesis) -> Result<(Log, Recovered), OpenError> {
         let files = self.directory.files().clone();
         let path = self.directory.log_path();
-        let opened = Log::open(files, &path, self.log, genesis.membership());
-        let (log, recovered) = opened.map_err(|error| match error {
-            crate::log::LogError::Regressed { .. } => Error::StaleDirectory(error.to_string()),
-            other => storage(&other),
-        })?;
+        let opened = Log::open(files, &path, self.log.clone(), genesis.membership());
+        opened.map_err(|error| match error {
+            LogError::Regressed { .. } | LogError::Corrupt { .. } => OpenError::Unusable(error.to_string()),
+            other => OpenError::Other(Error::Storage(other.to_string())),
+        })
+    }
+
+    fn assemble(
+        self,
+        genesis: Genesis,
+        raft_id: RaftId,
+        log: Log,
+        recovered: Recovered,
+    ) -> Result<(Driver, JoinHandle<()>), Error> {
+        let storage = |error: &dyn std::fmt::Display| Error::Storage(error.to_string());
         recovered.warnings.iter().for_each(|warning| log::warn!("node {}: {warning}", self.shared.node));
         let reader = log.reader();
         self.shared.feed.start(recovered.hard_state.commit);
@@ -177,16 +230,21 @@ impl<P: Predictor> Launch<P> {
             leader_wait: self.leader_wait,
             genesis: genesis.clone(),
         };
-        let log = LogThread::start(log, self.shared.clone()).map_err(|error| storage(&error))?;
+        let space =
+            FreeSpace::new(self.directory.files().clone(), self.directory.log_path(), self.free_bytes_min);
+        let log = LogThread::start(log, space, self.shared.clone()).map_err(|error| storage(&error))?;
+        let fetch =
+            FetchThread::start(reader.clone(), self.shared.clone()).map_err(|error| storage(&error))?;
         let limits = genesis.limits;
         let applier = ApplyLoop {
             shared: self.shared.clone(),
             predictor: self.predictor,
             reader: reader.clone(),
             limits,
+            published_sessions: None,
         };
         let applier = start_applier(applier, &self.shared).map_err(|error| storage(&error))?;
-        Ok((Driver::new(around, replica, log, reader), applier))
+        Ok((Driver::new(around, replica, log, fetch), applier))
     }
 }
 

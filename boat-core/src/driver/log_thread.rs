@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::free_space::FreeSpace;
 use super::shared::Shared;
-use super::{Event, wall_ms};
+use super::{Event, now};
 use crate::log::{Log, LogError, LogWrite};
 
 /// How many writes may wait for the disk. The driver waits beyond that; uncommitted bytes bound it far earlier.
 const WRITES_MAX: usize = 4_096;
+/// After how long without a write the watermark is synced and the disk looked at.
+const SILENT_AFTER: Duration = Duration::from_secs(1);
 /// How often a full disk is tried again.
 const FULL_DISK_AGAIN: Duration = Duration::from_millis(100);
 
@@ -31,7 +34,7 @@ pub(crate) struct LogThread {
 }
 
 impl LogThread {
-    pub(crate) fn start(log: Log, shared: Arc<Shared>) -> std::io::Result<Self> {
+    pub(crate) fn start(log: Log, space: FreeSpace, shared: Arc<Shared>) -> std::io::Result<Self> {
         let (writes, receiver) = sync_channel(WRITES_MAX);
         let name = format!("boat-{}-log", shared.node);
         #[expect(
@@ -39,7 +42,7 @@ impl LogThread {
             reason = "the log's own thread: the driver must not wait for the disk"
         )]
         let thread = std::thread::Builder::new().name(name).spawn(move || {
-            if let Err(error) = run(log, &receiver, &shared) {
+            if let Err(error) = run(log, space, &receiver, &shared) {
                 shared.inbox.push(Event::StorageFailed(error.to_string()));
             }
         })?;
@@ -62,8 +65,25 @@ impl LogThread {
     }
 }
 
-fn run(mut log: Log, writes: &Receiver<Write>, shared: &Shared) -> Result<(), LogError> {
-    while let Ok(first) = writes.recv() {
+fn run(
+    mut log: Log,
+    mut space: FreeSpace,
+    writes: &Receiver<Write>,
+    shared: &Shared,
+) -> Result<(), LogError> {
+    // A clock that does not go back; the machine's may.
+    let started = now();
+    let now_ms = || u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    loop {
+        space.look(shared);
+        let first = match writes.recv_timeout(SILENT_AFTER) {
+            Ok(first) => first,
+            Err(RecvTimeoutError::Timeout) => {
+                log.sync_watermark(now_ms())?;
+                continue;
+            }
+            Err(RecvTimeoutError::Disconnected) => break,
+        };
         let (mut mark, mut sync) = (first.mark, first.sync);
         if !append(&mut log, &first.write, shared)? {
             return Ok(());
@@ -75,13 +95,13 @@ fn run(mut log: Log, writes: &Receiver<Write>, shared: &Shared) -> Result<(), Lo
             (mark, sync) = (next.mark, sync || next.sync);
         }
         if sync {
-            log.sync(wall_ms())?;
+            log.sync(now_ms())?;
         } else {
             log.flush()?;
         }
         shared.inbox.push(Event::Persisted(mark));
     }
-    log.sync(wall_ms())
+    log.sync(now_ms())
 }
 
 /// Appends, waiting for space where the disk is full: what is not written is never acknowledged, so nothing is lost by

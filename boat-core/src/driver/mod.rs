@@ -2,8 +2,11 @@
 //! that applies. Clocks and threads live here and nowhere else (design D1).
 
 mod apply_loop;
+mod aside;
 mod feed;
+mod fetch_thread;
 mod found;
+mod free_space;
 mod inbox;
 mod log_thread;
 mod progress;
@@ -17,12 +20,13 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub(crate) use self::apply_loop::ApplyLoop;
+use self::fetch_thread::{Fetch, FetchThread};
 pub(crate) use self::found::Launch;
 use self::log_thread::{LogThread, Write};
 pub(crate) use self::reception::FrontDesk;
 pub(crate) use self::shared::Shared;
 pub(crate) use self::waiters::{Reply, Waiters};
-use crate::log::LogReader;
+use crate::log::LogEntry;
 use crate::replica::{Fatal, Input, Output, Replica, RequestId};
 use crate::transport::{Introduction, PeerEvent, PeerLinks, PeerMessage, Refusal};
 use crate::{Birth, Error, Genesis, MemberList, Membership, NodeId};
@@ -48,6 +52,13 @@ pub(crate) enum Event {
     Persisted(u64),
     /// Requests of this node were applied.
     Answered(Vec<RequestId>),
+    /// Entries that were read from the log.
+    Fetched {
+        /// The first index that was asked for.
+        low: u64,
+        /// The entries.
+        entries: Vec<LogEntry>,
+    },
     /// May this node be wiped?
     MayLeave {
         /// How long to ask.
@@ -55,6 +66,8 @@ pub(crate) enum Event {
         /// Where the verdict goes.
         verdict: tokio::sync::oneshot::Sender<Option<bool>>,
     },
+    /// Less than the reserve is free on the disk, or more again.
+    DiskFull(bool),
     /// The log cannot be written any more.
     StorageFailed(String),
     /// The applier cannot go on.
@@ -82,14 +95,14 @@ pub(crate) struct Driver {
     around: Surroundings,
     replica: Replica,
     log: LogThread,
-    reader: LogReader,
+    fetch: FetchThread,
     leave_verdict: Option<tokio::sync::oneshot::Sender<Option<bool>>>,
     stop: Option<Instant>,
 }
 
 impl Driver {
-    pub(crate) fn new(around: Surroundings, replica: Replica, log: LogThread, reader: LogReader) -> Self {
-        Driver { around, replica, log, reader, leave_verdict: None, stop: None }
+    pub(crate) fn new(around: Surroundings, replica: Replica, log: LogThread, fetch: FetchThread) -> Self {
+        Driver { around, replica, log, fetch, leave_verdict: None, stop: None }
     }
 
     /// Runs until the node stops. Everybody who waits has been answered when it returns.
@@ -111,6 +124,7 @@ impl Driver {
         }
         self.around.shared.waiters.close();
         self.around.shared.feed.stop();
+        self.fetch.finish();
         self.log.finish();
         ended
     }
@@ -132,7 +146,7 @@ impl Driver {
                 next_tick = (next_tick + self.around.tick).max(time);
             }
             self.replica.flush(&mut outputs).map_err(fatal)?;
-            self.carry_out(&mut outputs)?;
+            self.carry_out(&mut outputs);
             self.publish();
             let quiet = !self.replica.is_leader() && self.replica.waiting() == 0;
             if self.stop.is_some_and(|deadline| time >= deadline || quiet) {
@@ -142,7 +156,21 @@ impl Driver {
     }
 
     fn step(&mut self, input: Input, outputs: &mut Vec<Output>) -> Result<(), Error> {
-        self.replica.step(wall_ms(), input, outputs).map_err(fatal)
+        let stepped = self.replica.step(wall_ms(), input, outputs).map_err(fatal);
+        self.fail_waiters(outputs);
+        stepped
+    }
+
+    /// Failures are told before the next input: who asks for the same request again in the meantime must not hear the
+    /// failure of the attempt before.
+    fn fail_waiters(&self, outputs: &mut Vec<Output>) {
+        outputs.retain(|output| match output {
+            Output::Failed { id, failure } => {
+                self.around.shared.waiters.fail(id, *failure);
+                false
+            }
+            _ => true,
+        });
     }
 
     fn on_event(&mut self, event: Event, outputs: &mut Vec<Output>) -> Result<(), Error> {
@@ -160,6 +188,8 @@ impl Driver {
                 self.around.shared.waiters.retain_done(&mut ids);
                 self.step(Input::Answered(ids), outputs)
             }
+            Event::DiskFull(full) => self.step(Input::DiskFull(full), outputs),
+            Event::Fetched { low, entries } => self.step(Input::Fetched { low, entries }, outputs),
             Event::MayLeave { within, verdict } => {
                 self.leave_verdict = Some(verdict);
                 self.step(Input::MayLeave { within_ticks: self.ticks(within) }, outputs)
@@ -213,10 +243,9 @@ impl Driver {
         }
     }
 
-    fn carry_out(&mut self, outputs: &mut Vec<Output>) -> Result<(), Error> {
+    fn carry_out(&mut self, outputs: &mut Vec<Output>) {
         let mut sends: BTreeMap<NodeId, Vec<PeerMessage>> = BTreeMap::new();
         let mut committed = Vec::new();
-        let mut fetches = Vec::new();
         for output in outputs.drain(..) {
             match output {
                 Output::Send { to, message } => sends.entry(to).or_default().push(message),
@@ -225,8 +254,9 @@ impl Driver {
                     self.log.write(Write { mark, write, sync });
                 }
                 Output::Committed(entries) => committed.extend(entries),
-                Output::Fetch { low, high, bytes_max } => fetches.push((low, high, bytes_max)),
-                Output::Failed { id, failure } => self.around.shared.waiters.fail(&id, failure),
+                Output::Fetch { low, high, bytes_max } => self.fetch.ask(Fetch { low, high, bytes_max }),
+                // Told right after the step that gave it up.
+                Output::Failed { .. } => {}
                 Output::Membership(membership) => self.set_peers(&membership),
                 Output::MayLeave(verdict) => {
                     if let Some(waiting) = self.leave_verdict.take() {
@@ -242,17 +272,6 @@ impl Driver {
         if !committed.is_empty() {
             self.around.shared.feed.push(committed);
         }
-        fetches.into_iter().try_for_each(|(low, high, bytes_max)| self.fetch(low, high, bytes_max))
-    }
-
-    /// Reads old entries for a follower that lags behind. The page cache normally has them.
-    fn fetch(&mut self, low: u64, high: u64, bytes_max: u64) -> Result<(), Error> {
-        let read = self.reader.entries(low, high, bytes_max);
-        let entries = read.map_err(|error| Error::Storage(error.to_string()))?;
-        let mut outputs = Vec::new();
-        self.step(Input::Fetched { low, entries }, &mut outputs)?;
-        self.replica.flush(&mut outputs).map_err(fatal)?;
-        self.carry_out(&mut outputs)
     }
 
     fn set_peers(&self, membership: &Membership) {

@@ -36,6 +36,12 @@ impl FrontDesk {
         let own = &mut self.lock().own;
         (own.cluster, own.raft_id) = (Some(cluster), Some(raft_id));
     }
+
+    /// The node has begun anew in an empty directory.
+    pub(crate) fn reborn(&self, birth: Birth, boot: u64) {
+        let own = &mut self.lock().own;
+        *own = Hello { birth, boot, cluster: None, raft_id: None, ..own.clone() };
+    }
 }
 
 impl Reception for FrontDesk {

@@ -1,5 +1,6 @@
 //! What the driver, the applier and the handles know of each other.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,7 +11,7 @@ use super::inbox::Inbox;
 use super::waiters::Waiters;
 use crate::digest::Digest;
 use crate::replica::Replica;
-use crate::{BackendStatus, Error, Genesis, Membership, NodeId, Phase, ReplayProgress};
+use crate::{Alarm, BackendStatus, Error, Genesis, Membership, NodeId, Phase, ReplayProgress};
 
 /// Consensus as the driver last saw it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -52,7 +53,10 @@ pub(crate) struct Shared {
     applied: Mutex<AppliedView>,
     backend: Mutex<BackendStatus>,
     replay: Mutex<Option<ReplayProgress>>,
+    sessions: Mutex<BTreeMap<u64, u64>>,
     pub(crate) stopping: AtomicBool,
+    /// Whether less than the reserve is free on the disk: nothing new is accepted.
+    pub(crate) disk_full: AtomicBool,
     /// Whether the applier has its predictor and is past the index to catch up to.
     pub(crate) replayed: AtomicBool,
     /// Changes whenever the phase may have.
@@ -76,7 +80,9 @@ impl Shared {
             applied: Mutex::default(),
             backend: Mutex::new(BackendStatus { healthy: false, error: None, rebuilds: 0 }),
             replay: Mutex::default(),
+            sessions: Mutex::default(),
             stopping: AtomicBool::new(false),
+            disk_full: AtomicBool::new(false),
             replayed: AtomicBool::new(false),
             changes: watch::Sender::new(0),
             ended: watch::Sender::new(None),
@@ -113,7 +119,12 @@ impl Shared {
             return;
         }
         if view.leader != leader {
-            log::info!("node {}: leader {leader:?} in term {}", self.node, replica.term());
+            match leader {
+                Some(leader) => {
+                    log::info!("node {}: node {leader} leads in term {}", self.node, replica.term())
+                }
+                None => log::info!("node {}: nobody leads in term {}", self.node, replica.term()),
+            }
         }
         view.leader = leader;
         view.is_leader = replica.is_leader();
@@ -158,6 +169,15 @@ impl Shared {
         self.changed();
     }
 
+    /// The secret of an open session, as of what was applied here.
+    pub(crate) fn session_secret(&self, session: u64) -> Option<u64> {
+        lock(&self.sessions).get(&session).copied()
+    }
+
+    pub(crate) fn set_session_secrets(&self, secrets: BTreeMap<u64, u64>) {
+        *lock(&self.sessions) = secrets;
+    }
+
     pub(crate) fn replay(&self) -> Option<ReplayProgress> {
         *lock(&self.replay)
     }
@@ -191,6 +211,18 @@ impl Shared {
         } else {
             Phase::Ready
         }
+    }
+
+    /// What a person should look at.
+    pub(crate) fn alarms(&self) -> Vec<Alarm> {
+        let mut alarms = Vec::new();
+        if self.disk_full.load(Ordering::Acquire) {
+            alarms.push(Alarm::DiskFull);
+        }
+        if !self.backend().healthy && self.consensus().cluster.is_some() {
+            alarms.push(Alarm::BackendUnhealthy);
+        }
+        alarms
     }
 
     /// The node has ended; only the first reason counts.

@@ -15,7 +15,7 @@ use crate::config::{Checked, NodeConfig};
 use crate::directory::Directory;
 use crate::driver::{FrontDesk, Launch, Shared, Waiters};
 use crate::log::LogConfig;
-use crate::log::files::RealFiles;
+use crate::log::files::{Files, RealFiles};
 use crate::transport::{Hello, Transport};
 use crate::{Birth, Error, MemberList, Model, ModelPredictor, NodeId, Predictor};
 
@@ -24,16 +24,21 @@ use crate::{Birth, Error, MemberList, Model, ModelPredictor, NodeId, Predictor};
 pub struct NodeBuilder<T> {
     config: NodeConfig,
     transport: T,
+    files: Arc<dyn Files>,
 }
 
 impl NodeBuilder<()> {
     pub(super) fn new(node_id: NodeId) -> Self {
-        NodeBuilder { config: NodeConfig { node_id, ..NodeConfig::default() }, transport: () }
+        NodeBuilder {
+            config: NodeConfig { node_id, ..NodeConfig::default() },
+            transport: (),
+            files: Arc::new(RealFiles),
+        }
     }
 
     /// How the node reaches its peers.
     pub fn transport<T: Transport>(self, transport: T) -> NodeBuilder<T> {
-        NodeBuilder { config: self.config, transport }
+        NodeBuilder { config: self.config, transport, files: self.files }
     }
 }
 
@@ -47,6 +52,13 @@ impl<T> NodeBuilder<T> {
     /// All nodes and where they are reached; the same list on all nodes.
     pub fn members(mut self, members: MemberList) -> Self {
         self.config.members = members;
+        self
+    }
+
+    /// The file system that the data directory lies on. Default: the machine's. Only the lock that keeps other processes
+    /// out stands in the machine's own in any case.
+    pub fn files(mut self, files: Arc<dyn Files>) -> Self {
+        self.files = files;
         self
     }
 
@@ -83,7 +95,7 @@ impl<T: Transport> NodeBuilder<T> {
         let random = random_words();
         let birth = Birth(u128::from(random[0]) << 64 | u128::from(random[1]));
         let node = config.node_id;
-        let directory = Directory::open(Arc::new(RealFiles), &config.data_dir, node, birth)?;
+        let directory = Directory::open(self.files, &config.data_dir, node, birth)?;
         let genesis = directory.genesis();
         let desk = Arc::new(FrontDesk::new(Hello {
             node,
@@ -149,6 +161,7 @@ fn launch<P>(
         election_ticks: config.timing.election_ticks as usize,
         command_bytes_max: config.limits.command_bytes_max,
         forwarded_bytes_max: config.limits.proposal_bytes_max,
+        free_bytes_min: config.limits.free_bytes_min,
         log: LogConfig { segment_bytes: config.limits.segment_bytes as u64, ..LogConfig::default() },
         seed,
         predictor,

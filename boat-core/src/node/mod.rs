@@ -258,6 +258,7 @@ impl<I: Interface> Node<I> {
             cluster: view.cluster.map(|cluster| cluster.to_string()),
             members: membership.members.iter().map(member).collect(),
             waiting: shared.waiters.len(),
+            alarms: shared.alarms(),
         }
     }
 

@@ -2,12 +2,13 @@
 
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
 use rand::RngCore;
 
-use super::session::{retry_key, retry_origin};
+use super::session::RetryKey;
 use super::{Answer, Inner, Interface, Node};
 use crate::apply::{Applied, Outcome, Refused, opening_body};
 use crate::driver::{Event, Reply};
@@ -125,8 +126,8 @@ impl Asked<'_> {
         if key.is_empty() || scoped.len() > usize::from(u16::MAX) {
             return Err(PredictError::Invalid("the key has 0 or more than 65,535 bytes".to_owned()));
         }
-        let origin = match retry_origin(&key) {
-            Some(origin) => origin,
+        let origin = match RetryKey::read(&key) {
+            Some(retry) => self.retry(retry, &key)?,
             None if self.inner.shared.applied().key_table_full => return Err(PredictError::KeyTableFull),
             None => Origin::Key(scoped),
         };
@@ -134,17 +135,31 @@ impl Asked<'_> {
         Ok((outcome, replayed, key))
     }
 
+    /// The origin of a request that is asked again under the key that Boat gave it.
+    fn retry(&self, retry: RetryKey, key: &str) -> Result<Origin, PredictError> {
+        let session = retry.request.session;
+        match self.inner.shared.session_secret(session) {
+            Some(secret) if retry.is_proved_by(secret) => Ok(retry.origin()),
+            Some(_) => Err(PredictError::Invalid(format!("no request was given the key {key}"))),
+            None if session <= self.inner.shared.applied().position => {
+                Err(PredictError::SessionExpired { session })
+            }
+            // This node has not heard of the session yet: its fate is not known here.
+            None => Err(PredictError::Unknown { waited: Duration::ZERO, key: key.to_owned() }),
+        }
+    }
+
     async fn ask_in_session(&self) -> Result<(Outcome, bool, String), PredictError> {
         let mut tried = 1;
         loop {
-            let (request, origin) = match self.inner.session.next() {
+            let (retry, origin) = match self.inner.session.next() {
                 Some(next) => next,
                 None => {
                     self.inner.open_session(self.within).await?;
                     continue;
                 }
             };
-            let key = retry_key(request);
+            let (key, request) = (retry.to_string(), retry.request);
             match self.send(origin, &key).await {
                 // Never applied: this sequence number was used for nothing else.
                 Err(PredictError::SessionExpired { session }) if tried < SESSIONS_TRIED_MAX => {
@@ -202,7 +217,7 @@ impl Inner {
         })?;
         match applied.result {
             Ok(outcome) => {
-                self.session.opened(outcome.position, u64::from(outcomes_max));
+                self.session.opened(outcome.position, u64::from(outcomes_max), nonce);
                 Ok(())
             }
             Err(_) => {
@@ -214,6 +229,9 @@ impl Inner {
 
     /// Hands one request in and waits for what becomes of it.
     async fn send(&self, request: &Request, within: Duration, key: &str) -> Result<Applied, PredictError> {
+        if self.shared.disk_full.load(Ordering::Acquire) {
+            return Err(PredictError::DiskFull);
+        }
         let id = RequestId::of(&request.origin, request.hash());
         let mut encoded = Vec::with_capacity(request.encoded_bytes());
         request.encode(&mut encoded);
@@ -230,6 +248,7 @@ impl Inner {
         match reply.await {
             Ok(Reply::Applied(applied)) => Ok(applied),
             Ok(Reply::Failed(Failure::NoLeader)) => Err(PredictError::NoLeader(within)),
+            Ok(Reply::Failed(Failure::DiskFull)) => Err(PredictError::DiskFull),
             Ok(Reply::Failed(Failure::Overloaded)) => {
                 let (waiting, waiting_max) = (self.shared.waiters.len(), self.config.limits.proposals_max);
                 Err(PredictError::Overloaded { waiting, waiting_max, what: "requests at the leader" })

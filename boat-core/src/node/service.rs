@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{Answer, Node};
 use crate::http::{IdempotencyKey, MetricsText, Service};
-use crate::{NodeId, PredictError, RequestKind, Status, WipeError};
+use crate::{Alarm, NodeId, PredictError, RequestKind, Status, WipeError};
 
 impl Service for Node {
     fn node(&self) -> NodeId {
@@ -53,6 +53,11 @@ impl Service for Node {
 
     fn metrics(&self, text: &mut MetricsText) {
         let applied = self.inner.shared.applied();
+        text.family("boat_alarm", "gauge", "1 while a person should look at something.");
+        let raised = self.inner.shared.alarms();
+        for alarm in Alarm::ALL {
+            text.sample("boat_alarm", &[("alarm", alarm.name())], u8::from(raised.contains(&alarm)));
+        }
         text.gauge("boat_sessions", "Sessions that are open.", applied.sessions as f64);
         text.gauge("boat_applied_index", "The last applied entry of the log.", applied.index as f64);
         let commit = self.inner.shared.consensus().commit;

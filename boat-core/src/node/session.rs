@@ -3,6 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
+
 use crate::{Origin, SessionRequest};
 
 /// An open session of this frontend.
@@ -12,6 +15,7 @@ struct Open {
     next: u64,
     unanswered: BTreeSet<u64>,
     outcomes_max: u64,
+    secret: u64,
 }
 
 #[derive(Debug, Default)]
@@ -32,7 +36,7 @@ impl FrontendSession {
     }
 
     /// The next request's place; `None` when a session has to be opened first.
-    pub(super) fn next(&self) -> Option<(SessionRequest, Origin)> {
+    pub(super) fn next(&self) -> Option<(RetryKey, Origin)> {
         let mut state = self.lock();
         let open = state.current.as_mut()?;
         let lowest = open.unanswered.first().copied().unwrap_or(open.next);
@@ -43,7 +47,8 @@ impl FrontendSession {
         let request = SessionRequest { session: open.id, sequence: open.next };
         open.unanswered.insert(open.next);
         open.next += 1;
-        Some((request, Origin::Session { request, lowest_unanswered: lowest }))
+        let key = RetryKey::new(request, open.secret);
+        Some((key, Origin::Session { request, lowest_unanswered: lowest }))
     }
 
     /// Whether there is a session to go on in.
@@ -52,8 +57,8 @@ impl FrontendSession {
     }
 
     /// Goes on in the session that was opened at this position.
-    pub(super) fn opened(&self, id: u64, outcomes_max: u64) {
-        let open = Open { id, next: 0, unanswered: BTreeSet::new(), outcomes_max };
+    pub(super) fn opened(&self, id: u64, outcomes_max: u64, secret: u64) {
+        let open = Open { id, next: 0, unanswered: BTreeSet::new(), outcomes_max, secret };
         self.lock().current = Some(open);
     }
 
@@ -73,17 +78,53 @@ impl FrontendSession {
     }
 }
 
-/// How a request without a key is named to its client: `boat-SESSION-SEQUENCE`.
-pub(super) fn retry_key(request: SessionRequest) -> String {
-    format!("boat-{}-{}", request.session, request.sequence)
+/// A request without a key, as its client may name it in a retry: `boat-SESSION-SEQUENCE-PROOF`. The proof keeps clients
+/// from naming requests that are not theirs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct RetryKey {
+    pub(super) request: SessionRequest,
+    proof: u64,
 }
 
-/// Reads what [`retry_key`] wrote. A retry acknowledges nothing, so it never moves the session's window.
-pub(super) fn retry_origin(key: &str) -> Option<Origin> {
-    let (session, sequence) = key.strip_prefix("boat-")?.split_once('-')?;
-    let number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?;
-    let request = SessionRequest { session: number(session)?, sequence: number(sequence)? };
-    Some(Origin::Session { request, lowest_unanswered: 0 })
+impl RetryKey {
+    pub(super) fn new(request: SessionRequest, secret: u64) -> Self {
+        RetryKey { request, proof: proof(secret, request.sequence) }
+    }
+
+    /// Reads what [`RetryKey`] displays.
+    pub(super) fn read(key: &str) -> Option<Self> {
+        let mut parts = key.strip_prefix("boat-")?.split('-');
+        let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let mut part = || parts.next().filter(|part| digits(part));
+        let request = SessionRequest { session: part()?.parse().ok()?, sequence: part()?.parse().ok()? };
+        let proof = u64::from_str_radix(part()?, 16).ok()?;
+        let key = RetryKey { request, proof };
+        parts.next().is_none().then_some(key)
+    }
+
+    /// Whether the session with this secret gave the key out.
+    pub(super) fn is_proved_by(&self, secret: u64) -> bool {
+        self.proof == proof(secret, self.request.sequence)
+    }
+
+    /// A retry acknowledges nothing, so it never moves the session's window.
+    pub(super) fn origin(&self) -> Origin {
+        Origin::Session { request: self.request, lowest_unanswered: 0 }
+    }
+}
+
+impl std::fmt::Display for RetryKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let SessionRequest { session, sequence } = self.request;
+        write!(f, "boat-{session}-{sequence}-{:016x}", self.proof)
+    }
+}
+
+/// One number of the ChaCha stream that the session's secret selects: not to be guessed from others.
+fn proof(secret: u64, sequence: u64) -> u64 {
+    let mut stream = ChaCha8Rng::seed_from_u64(secret);
+    stream.set_stream(sequence);
+    stream.next_u64()
 }
 
 #[cfg(test)]
@@ -101,9 +142,10 @@ mod tests {
     fn the_lowest_unanswered_follows_the_answers() {
         let session = FrontendSession::default();
         assert!(session.next().is_none());
-        session.opened(7, 8);
-        let (first, _) = session.next().unwrap();
+        session.opened(7, 8, 1);
+        let first = session.next().unwrap().0.request;
         let (second, origin) = session.next().unwrap();
+        let second = second.request;
         assert_eq!((first.sequence, second.sequence, lowest(&origin)), (0, 1, 0));
         session.answered(first);
         assert_eq!(lowest(&session.next().unwrap().1), 1);
@@ -112,25 +154,27 @@ mod tests {
     #[test]
     fn an_unknown_fate_moves_new_requests_to_another_session() {
         let session = FrontendSession::default();
-        session.opened(7, 8);
-        let (held, _) = session.next().unwrap();
+        session.opened(7, 8, 1);
+        let held = session.next().unwrap().0.request;
         for _ in 0..3 {
-            let (next, _) = session.next().unwrap();
-            session.answered(next);
+            session.answered(session.next().unwrap().0.request);
         }
         assert!(session.next().is_none());
-        session.opened(9, 8);
-        assert_eq!(session.next().unwrap().0.session, 9);
+        session.opened(9, 8, 2);
+        assert_eq!(session.next().unwrap().0.request.session, 9);
         session.answered(held);
     }
 
     #[test]
-    fn a_retry_key_reads_back() {
-        let request = SessionRequest { session: 12, sequence: 345 };
-        let expected = Origin::Session { request, lowest_unanswered: 0 };
-        assert_eq!(retry_origin(&retry_key(request)), Some(expected));
-        for other in ["boat-1", "boat--1", "boat-1-x", "1-2", "boat-1-2-3", "boat-+1-2"] {
-            assert_eq!(retry_origin(other), None, "{other}");
+    fn a_retry_key_reads_back_and_only_its_session_proves_it() {
+        let key = RetryKey::new(SessionRequest { session: 12, sequence: 345 }, 77);
+        assert_eq!(RetryKey::read(&key.to_string()), Some(key));
+        assert!(key.is_proved_by(77) && !key.is_proved_by(78));
+        let next = RetryKey { request: SessionRequest { session: 12, sequence: 346 }, ..key };
+        assert!(!next.is_proved_by(77));
+        for other in ["boat-1", "boat--1-0", "boat-1-x-0", "1-2-3", "boat-1-2-3-4", "boat-+1-2-3", "boat-1-2"]
+        {
+            assert_eq!(RetryKey::read(other), None, "{other}");
         }
     }
 }

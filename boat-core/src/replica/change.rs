@@ -133,6 +133,20 @@ impl Change {
     }
 }
 
+impl std::fmt::Display for Change {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (n, (step, id)) in self.steps.iter().enumerate() {
+            let what = match step {
+                Step::AddVoter => "a vote for",
+                Step::Remove => "without",
+                Step::AddLearner => "a learner",
+            };
+            write!(f, "{}{what} {id}", if n == 0 { "" } else { ", " })?;
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,6 +9,8 @@ use crate::{Member, NodeId, RaftId};
 
 /// How often an incarnation outside the membership asks to be taken in, in ticks.
 const JOIN_AGAIN_TICKS: u64 = 10;
+/// For how long an incarnation that asked is remembered, in ticks: one that still lives asks again before.
+const JOIN_REMEMBERED_TICKS: u64 = 3 * JOIN_AGAIN_TICKS;
 /// How many incarnations that asked are remembered.
 const JOINERS_MAX: usize = 64;
 
@@ -43,18 +45,32 @@ impl Replica {
     /// Proposes the next membership change that is due, one at a time.
     pub(super) fn change_members(&mut self) {
         let tick = self.tick;
-        self.joiners.retain(|_, joiner| tick < joiner.asked_tick + 10 * JOIN_AGAIN_TICKS);
+        self.joiners.retain(|_, joiner| tick < joiner.asked_tick + JOIN_REMEMBERED_TICKS);
         let raft = &self.raw.raft;
         let joint = !self.membership.voters_outgoing.is_empty();
-        if !self.is_leader() || !raft.commit_to_current_term() || raft.has_pending_conf() || joint {
+        if !self.is_leader() || !raft.commit_to_current_term() || raft.has_pending_conf() {
             return;
         }
-        if let Some(change) = self.due_promotion().or_else(|| self.due_succession()) {
-            log::info!("proposing a membership change: {:?}", change.steps);
-            if let Err(error) = self.raw.propose_conf_change(change.encode().to_vec(), change.to_raft()) {
-                log::debug!("membership change not proposed: {error}");
-            }
+        if joint {
+            // Raft leaves by itself in most cases, but not when the leader that began lost its term half way.
+            return self.propose_change(&Change::default());
         }
+        if let Some(change) = self.due_promotion().or_else(|| self.due_succession()) {
+            log::info!("proposing a membership change: {change}");
+            self.propose_change(&change);
+        }
+    }
+
+    fn propose_change(&mut self, change: &Change) {
+        if let Err(error) = self.raw.propose_conf_change(change.encode().to_vec(), change.to_raft()) {
+            log::debug!("membership change not proposed: {error}");
+        }
+    }
+
+    /// Forgets who asked in the name of a node whose incarnation has changed. Whoever lives asks again; one that died
+    /// since it asked must not come back as the successor of its own successor.
+    pub(super) fn forget_joiners(&mut self, change: &Change) {
+        self.joiners.retain(|id, _| !change.steps.iter().any(|(_, changed)| changed.node() == id.node()));
     }
 
     /// A learner that has everything committed gets its vote.

@@ -24,10 +24,11 @@ use self::members::Joiner;
 pub use self::pending::{Failure, RequestId};
 use self::pending::{Pending, leader_node};
 use self::persist::Held;
+pub(crate) use self::store::FETCHES_MAX;
 use self::store::Store;
 use crate::command::CommandWriter;
 use crate::log::{HardState, LogEntry, LogWrite};
-use crate::transport::{Forward, ForwardRefused, Join, PeerMessage};
+use crate::transport::{Forward, ForwardRefusal, ForwardRefused, Join, PeerMessage};
 use crate::{Member, Membership, NodeId, RaftId};
 
 /// How a replica is set up. Ticks are the driver's; [`Input::Tick`] says when one has passed.
@@ -129,6 +130,8 @@ pub enum Input {
         /// Ticks from now until the answer is no.
         within_ticks: u64,
     },
+    /// The disk is nearly full, or is not any more: whether to propose what others forward.
+    DiskFull(bool),
     /// The node is about to stop: hand leadership over.
     HandOver,
 }
@@ -237,6 +240,7 @@ pub struct Replica {
     election: election::Election,
     leaving: Option<Leaving>,
     leave_tickets: u64,
+    disk_full: bool,
 }
 
 impl Replica {
@@ -245,7 +249,7 @@ impl Replica {
     /// # Errors
     /// [`Fatal`] when `start` or `config` contradict themselves.
     pub fn new(config: ReplicaConfig, start: ReplicaStart) -> Result<Self, Fatal> {
-        use rand_chacha::rand_core::SeedableRng;
+        use rand_chacha::rand_core::{RngCore, SeedableRng};
         let commit = start.hard_state.commit;
         let raft_config = raft::Config {
             id: config.own.raft_id.0,
@@ -265,8 +269,10 @@ impl Replica {
         let store = Store::new(hard_state, &membership, term_starts, last_index, tail, recent);
         let raw = RawNode::new(&raft_config, store, &slog_bridge::logger())
             .map_err(|error| Fatal::Consensus(error.to_string()))?;
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(config.seed);
         let mut replica = Replica {
-            rng: rand_chacha::ChaCha8Rng::seed_from_u64(config.seed),
+            pending: Pending::new(rng.next_u64()),
+            rng,
             raw,
             membership,
             tick: 0,
@@ -274,7 +280,6 @@ impl Replica {
             heard: BTreeMap::new(),
             greeted: BTreeSet::new(),
             connected: BTreeSet::new(),
-            pending: Pending::default(),
             sent_to: (0, 0),
             in_flight_index: 0,
             held: VecDeque::new(),
@@ -288,6 +293,7 @@ impl Replica {
             election: election::Election::default(),
             leaving: None,
             leave_tickets: 0,
+            disk_full: false,
             config,
         };
         replica.draw_election_timeout();
@@ -319,6 +325,7 @@ impl Replica {
             Input::Answered(ids) => ids.iter().for_each(|id| self.pending.answered(id)),
             Input::Fetched { low, entries } => self.on_fetched(low, entries),
             Input::MayLeave { within_ticks } => self.on_may_leave(within_ticks, outputs),
+            Input::DiskFull(full) => self.disk_full = full,
             Input::HandOver => {
                 self.hand_over();
             }
@@ -371,8 +378,8 @@ impl Replica {
         match message {
             PeerMessage::Consensus(message) => return self.on_consensus(from_raft_id, *message),
             PeerMessage::Forward(forward) => self.on_forward(from, forward, outputs),
-            PeerMessage::ForwardRefused(ForwardRefused { ticket, overloaded }) => {
-                if let Some((id, failure)) = self.pending.refused(ticket, overloaded) {
+            PeerMessage::ForwardRefused(ForwardRefused { ticket, reason }) => {
+                if let Some((id, failure)) = self.pending.refused(ticket, reason) {
                     outputs.push(Output::Failed { id, failure });
                 }
             }
@@ -395,15 +402,22 @@ impl Replica {
 
     fn on_forward(&mut self, from: NodeId, forward: Forward, outputs: &mut Vec<Output>) {
         let Forward { ticket, request } = forward;
-        let sound = crate::Request::decode(&request).is_ok();
-        let overloaded = self.is_leader() && sound && {
-            let bytes_max = self.config.forwarded_bytes_max;
-            !self.pending.accept_forwarded(request, bytes_max)
-        };
-        if !self.is_leader() || overloaded {
-            let refused = ForwardRefused { ticket, overloaded };
-            outputs.push(Output::Send { to: from, message: PeerMessage::ForwardRefused(refused) });
+        if !self.pending.is_fresh(from, ticket) {
+            return;
         }
+        let sound = crate::Request::decode(&request).is_ok();
+        let bytes_max = self.config.forwarded_bytes_max;
+        let reason = if !self.is_leader() || !sound {
+            ForwardRefusal::NotLeader
+        } else if self.disk_full {
+            ForwardRefusal::DiskFull
+        } else if self.pending.accept_forwarded(request, bytes_max) {
+            return;
+        } else {
+            ForwardRefusal::Overloaded
+        };
+        let refused = ForwardRefused { ticket, reason };
+        outputs.push(Output::Send { to: from, message: PeerMessage::ForwardRefused(refused) });
     }
 
     /// After a change of leader or term, everything that waits is sent again: what was sent may be lost.

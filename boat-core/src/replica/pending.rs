@@ -5,10 +5,13 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 
 use crate::digest::RequestHash;
+use crate::transport::ForwardRefusal;
 use crate::{NodeId, Origin, SessionRequest};
 
 /// How long a forwarded request waits before it is forwarded again, in ticks: messages may be lost.
 const FORWARD_AGAIN_TICKS: u64 = 25;
+/// The lower bits of a ticket count forwards; the upper ones are drawn at each start.
+const TICKET_COUNT_BITS: u32 = 40;
 
 /// What recognizes a request wherever it is applied: whose it is, and what it says. Another request under the same key is
 /// another request; whoever waits for this one must not get that one's answer.
@@ -40,6 +43,8 @@ pub enum Failure {
     NoLeader,
     /// The leader had too much to do, and it was not proposed. Definite.
     Overloaded,
+    /// The leader's disk was nearly full, and it was not proposed. Definite.
+    DiskFull,
     /// Its time is over; it may yet be applied.
     Unknown,
 }
@@ -63,7 +68,8 @@ struct Waiting {
     sent: Sent,
     /// How often it left this node with an unknown fate.
     attempts: u32,
-    ticket: u64,
+    /// The ticket of its latest forward, until that is refused.
+    ticket: Option<u64>,
 }
 
 /// The requests of this node, and those that others forwarded to it.
@@ -74,12 +80,19 @@ pub(super) struct Pending {
     idle: VecDeque<RequestId>,
     by_ticket: BTreeMap<u64, RequestId>,
     next_ticket: u64,
+    /// The last ticket that each node showed.
+    shown: BTreeMap<NodeId, u64>,
     /// Encoded requests of other nodes, to be proposed here.
     forwarded: VecDeque<Bytes>,
     forwarded_bytes: usize,
 }
 
 impl Pending {
+    /// Nothing waits. `random` tells the tickets of this start from those of earlier ones.
+    pub(super) fn new(random: u64) -> Self {
+        Pending { next_ticket: random << TICKET_COUNT_BITS, ..Pending::default() }
+    }
+
     /// Takes a request of this node. A request that waits already waits up to the later deadline, and is sent once more: who
     /// asks again may have seen the first answer, so that no other comes.
     pub(super) fn accept(
@@ -97,13 +110,26 @@ impl Pending {
             }
             return;
         }
-        let ticket = self.next_ticket;
-        self.next_ticket += 1;
-        self.by_ticket.insert(ticket, id.clone());
         self.idle.push_back(id.clone());
         let sent = Sent::Nowhere;
-        let waiting = Waiting { encoded, deadline_tick, leader_deadline_tick, sent, attempts: 0, ticket };
+        let waiting =
+            Waiting { encoded, deadline_tick, leader_deadline_tick, sent, attempts: 0, ticket: None };
         self.waiting.insert(id, waiting);
+    }
+
+    /// Whether a node shows this ticket for the first time. Links may repeat messages: if one copy of a forward were taken
+    /// and another refused, its sender would hold for certain that it was not proposed. One that was overtaken counts as
+    /// shown, too: it is forwarded again under another ticket.
+    pub(super) fn is_fresh(&mut self, from: NodeId, ticket: u64) -> bool {
+        let last = self.shown.insert(from, ticket);
+        let of_same_start = |last: u64| last >> TICKET_COUNT_BITS == ticket >> TICKET_COUNT_BITS;
+        match last.filter(|last| of_same_start(*last) && *last >= ticket) {
+            None => true,
+            Some(last) => {
+                self.shown.insert(from, last);
+                false
+            }
+        }
     }
 
     /// Takes a request that another node forwarded. False: there is no room.
@@ -124,8 +150,8 @@ impl Pending {
 
     /// An outcome is there.
     pub(super) fn answered(&mut self, id: &RequestId) {
-        if let Some(waiting) = self.waiting.remove(id) {
-            self.by_ticket.remove(&waiting.ticket);
+        if let Some(Waiting { ticket: Some(ticket), .. }) = self.waiting.remove(id) {
+            self.by_ticket.remove(&ticket);
         }
     }
 
@@ -177,26 +203,36 @@ impl Pending {
             if let Some(waiting) = self.waiting.get_mut(&id) {
                 waiting.sent = Sent::Forwarded { tick };
                 waiting.attempts += 1;
-                taken.push((waiting.ticket, waiting.encoded.clone()));
+                let ticket = self.next_ticket;
+                self.next_ticket += 1;
+                if let Some(former) = waiting.ticket.replace(ticket) {
+                    self.by_ticket.remove(&former);
+                }
+                self.by_ticket.insert(ticket, id);
+                taken.push((ticket, waiting.encoded.clone()));
             }
         }
         taken
     }
 
-    /// A forward came back unproposed: nothing happened that time.
-    pub(super) fn refused(&mut self, ticket: u64, overloaded: bool) -> Option<(RequestId, Failure)> {
-        let id = self.by_ticket.get(&ticket)?.clone();
+    /// A forward came back unproposed: nothing happened that time. Only the latest one of a request counts, and once: the
+    /// message may come again.
+    pub(super) fn refused(&mut self, ticket: u64, reason: ForwardRefusal) -> Option<(RequestId, Failure)> {
+        let id = self.by_ticket.remove(&ticket)?;
         let waiting = self.waiting.get_mut(&id)?;
-        if !matches!(waiting.sent, Sent::Forwarded { .. }) {
+        waiting.ticket = None;
+        waiting.attempts = waiting.attempts.saturating_sub(1);
+        let failure = match reason {
+            // Tried again by `overdue`, not at once: the one who refused is likely to do so again.
+            ForwardRefusal::NotLeader => return None,
+            ForwardRefusal::Overloaded => Failure::Overloaded,
+            ForwardRefusal::DiskFull => Failure::DiskFull,
+        };
+        if waiting.attempts > 0 {
             return None;
         }
-        waiting.attempts = waiting.attempts.saturating_sub(1);
-        if overloaded && waiting.attempts == 0 {
-            self.answered(&id);
-            return Some((id, Failure::Overloaded));
-        }
-        // Tried again by `overdue`, not at once: the one who refused is likely to do so again.
-        None
+        self.answered(&id);
+        Some((id, failure))
     }
 
     /// What is too late now, and what is to be sent again.
@@ -239,4 +275,55 @@ impl Pending {
 /// The node that a raft id belongs to, where there is one.
 pub(super) fn leader_node(leader: u64) -> Option<NodeId> {
     if leader == raft::INVALID_ID { None } else { Some(crate::RaftId(leader).node()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiting() -> Pending {
+        let mut pending = Pending::new(3);
+        pending.accept(RequestId::Opening(1), Bytes::from_static(b"x"), 100, 50);
+        pending
+    }
+
+    #[test]
+    fn a_refusal_counts_once_and_only_for_the_latest_forward() {
+        let mut pending = waiting();
+        let (first, _) = pending.take_to_forward(0)[0];
+        pending.overdue(FORWARD_AGAIN_TICKS, true);
+        let (second, _) = pending.take_to_forward(FORWARD_AGAIN_TICKS)[0];
+        assert_ne!(first, second);
+        for ticket in [first, second, second] {
+            assert_eq!(
+                pending.refused(ticket, ForwardRefusal::Overloaded),
+                None,
+                "the first forward's fate is unknown"
+            );
+        }
+        assert_eq!(pending.overdue(100, true), [(RequestId::Opening(1), Failure::Unknown)]);
+    }
+
+    #[test]
+    fn a_single_forward_that_is_refused_was_not_proposed() {
+        let mut pending = waiting();
+        let (ticket, _) = pending.take_to_forward(0)[0];
+        assert_eq!(
+            pending.refused(ticket, ForwardRefusal::Overloaded),
+            Some((RequestId::Opening(1), Failure::Overloaded))
+        );
+        assert_eq!(pending.len(), 0);
+    }
+
+    #[test]
+    fn a_repeated_or_overtaken_forward_is_not_looked_at_again() {
+        let mut pending = Pending::new(0);
+        let (first_start, second_start) = (7 << TICKET_COUNT_BITS, 5 << TICKET_COUNT_BITS);
+        assert!(pending.is_fresh(NodeId(1), first_start));
+        assert!(!pending.is_fresh(NodeId(1), first_start));
+        assert!(pending.is_fresh(NodeId(1), first_start + 2));
+        assert!(!pending.is_fresh(NodeId(1), first_start + 1));
+        assert!(pending.is_fresh(NodeId(2), first_start + 1));
+        assert!(pending.is_fresh(NodeId(1), second_start));
+    }
 }

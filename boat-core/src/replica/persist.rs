@@ -21,6 +21,8 @@ pub(super) struct Held {
     mark: u64,
     /// The last Ready that is persisted with this write.
     ready: u64,
+    /// Whether the write changes the term or the vote.
+    votes: bool,
     messages: Vec<Message>,
 }
 
@@ -58,8 +60,9 @@ impl Replica {
         self.raw.raft.mut_store().append(&entries);
         let mut messages = ready.take_persisted_messages();
         let immediate = ready.take_messages();
-        if votes {
-            // A leader's messages may overtake its entries' sync, but not its term's: `must_sync` alone does not say so.
+        if votes || self.held.iter().any(|held| held.votes) {
+            // A leader's messages may overtake its entries' sync, but not its term's: `must_sync` alone does not say so, and
+            // a sole voter leads a term before that is durable.
             messages.extend(immediate);
         } else {
             immediate.into_iter().for_each(|message| Self::send(message, outputs));
@@ -68,7 +71,7 @@ impl Replica {
             let hard_state = Some(self.hard_state_to_write());
             let write = LogWrite { entries: store::to_log(&entries), hard_state, membership: None };
             let mark = self.append(write, true, outputs);
-            self.held.push_back(Held { mark, ready: number, messages });
+            self.held.push_back(Held { mark, ready: number, votes, messages });
         } else if let Some(last) = self.held.back_mut() {
             // Nothing to write, but what it says may rest on writes that are still under way.
             last.ready = number;
@@ -127,12 +130,13 @@ impl Replica {
         let applied = self.raw.apply_conf_change(&changing.change.to_raft());
         applied.map_err(|error| Fatal::Consensus(error.to_string()))?;
         log::info!(
-            "membership as of entry {}: voters {:?}, learners {:?}",
+            "membership as of entry {}: voters {}; learners {}",
             changing.membership.index,
             names(&changing.membership.voters),
             names(&changing.membership.learners),
         );
         self.membership = changing.membership.clone();
+        self.forget_joiners(&changing.change);
         outputs.push(Output::Membership(changing.membership));
         if let Some(entry) = self.committed.pop_front() {
             self.hand_over_entries(vec![entry], outputs);
@@ -185,6 +189,7 @@ impl Replica {
     }
 }
 
-fn names(ids: &[crate::RaftId]) -> Vec<String> {
-    ids.iter().map(ToString::to_string).collect()
+fn names(ids: &[crate::RaftId]) -> String {
+    let names: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }

@@ -11,7 +11,7 @@ use crate::Membership;
 use crate::log::{HardState, LogEntry};
 
 /// How many ranges may be fetched from disk at one time: one for each lagging follower.
-pub(super) const FETCHES_MAX: usize = 64;
+pub(crate) const FETCHES_MAX: usize = 64;
 
 /// A range that Raft wants and memory does not hold.
 #[derive(Debug)]

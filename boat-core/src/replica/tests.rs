@@ -216,6 +216,32 @@ fn a_wiped_node_succeeds_itself_as_a_new_incarnation() {
 }
 
 #[test]
+fn an_incarnation_that_asked_and_died_does_not_succeed_its_successor() {
+    let mut cluster = Cluster::new(3);
+    let leader = cluster.leader();
+    let wiped = NodeId((leader.0 + 1) % 3);
+    cluster.replicas.remove(&wiped);
+    cluster.tick(40);
+    let join = |cluster: &mut Cluster, incarnation: u64| {
+        let Member { raft_id, birth, address } = member(wiped.0, incarnation);
+        let message = PeerMessage::Join(Join { raft_id, birth, address });
+        cluster.input(leader, Input::Peer { from: wiped, from_raft_id: Some(raft_id), message });
+    };
+    let incarnation = |cluster: &Cluster| {
+        cluster.replicas[&leader].membership().incarnation(wiped).map(|member| member.birth)
+    };
+    join(&mut cluster, 2);
+    join(&mut cluster, 3);
+    cluster.tick(1);
+    assert_eq!(incarnation(&cluster), Some(Birth(2)));
+    cluster.tick(25);
+    assert_eq!(incarnation(&cluster), Some(Birth(2)), "what was asked before it came counts no more");
+    join(&mut cluster, 3);
+    cluster.tick(60);
+    assert_eq!(incarnation(&cluster), Some(Birth(3)));
+}
+
+#[test]
 fn a_leader_hands_over_before_it_may_leave_and_the_last_two_must_stay() {
     let mut cluster = Cluster::new(3);
     let leader = cluster.leader();
@@ -291,4 +317,35 @@ fn a_heartbeat_that_knows_more_than_the_log_means_the_directory_went_back() {
     let input = Input::Peer { from: NodeId(1), from_raft_id, message };
     let fatal = replica.step(1, input, &mut Vec::new());
     assert_eq!(fatal, Err(Fatal::WentBack { commit: 7, last_index: 0 }));
+}
+
+#[test]
+fn a_sole_voter_says_nothing_before_its_term_is_durable() {
+    let [voter, learner] = [member(0, 1), member(1, 1)];
+    let membership = Membership {
+        voters: vec![voter.raft_id],
+        learners: vec![learner.raft_id],
+        members: [voter.clone(), learner.clone()].map(|member| (member.raft_id, member)).into(),
+        ..Membership::default()
+    };
+    let start = ReplicaStart { membership, ..ReplicaStart::default() };
+    let mut replica = Replica::new(ReplicaConfig::new(voter, 1), start).unwrap();
+    let mut outputs = Vec::new();
+    while !replica.is_leader() {
+        replica.step(1, Input::Tick, &mut outputs).unwrap();
+        replica.flush(&mut outputs).unwrap();
+    }
+    for _ in 0..10 {
+        let id = RequestId::Opening(1);
+        let encoded = Bytes::from_static(b"x");
+        let propose = Input::Propose { id, encoded, within_ticks: 100, leader_within_ticks: 50 };
+        replica.step(1, propose, &mut outputs).unwrap();
+        replica.step(1, Input::Tick, &mut outputs).unwrap();
+        replica.flush(&mut outputs).unwrap();
+    }
+    assert!(outputs.iter().any(|output| matches!(output, Output::Append { .. })), "{outputs:?}");
+    assert!(!outputs.iter().any(|output| matches!(output, Output::Send { .. })), "{outputs:?}");
+    replica.step(1, Input::Persisted(u64::MAX), &mut outputs).unwrap();
+    replica.flush(&mut outputs).unwrap();
+    assert!(outputs.iter().any(|output| matches!(output, Output::Send { .. })), "{outputs:?}");
 }

@@ -90,7 +90,11 @@ impl Stations {
             return None;
         }
         let (hello, peer) = (ours.reception.hello(), theirs.reception.hello());
-        let judged = theirs.reception.judge(&hello).and_then(|()| ours.reception.judge(&peer));
+        let judged = theirs.reception.judge(&hello);
+        if judged.is_ok() && ours.reception.judge(&peer).is_err() {
+            // We do not want it: no connection, and nobody has refused us.
+            return None;
+        }
         Some((hello, judged.map(|()| peer)))
     }
 

@@ -166,6 +166,7 @@ impl Service for Double {
             cluster: None,
             members: Vec::new(),
             waiting: 0,
+            alarms: Vec::new(),
         }
     }
 

@@ -11,7 +11,7 @@ mod introduction;
 mod names;
 mod payload;
 
-use boat_core::transport::{Forward, ForwardRefused, PeerMessage};
+use boat_core::transport::{Forward, ForwardRefusal, ForwardRefused, PeerMessage};
 use bytes::{Buf, Bytes};
 use prost::Message;
 
@@ -64,8 +64,13 @@ impl From<PeerMessage> for Outgoing {
                 payload.push(request);
                 Kind::Forward(proto::Forward { ticket })
             }
-            PeerMessage::ForwardRefused(ForwardRefused { ticket, overloaded }) => {
-                Kind::ForwardRefused(proto::ForwardRefused { ticket, overloaded })
+            PeerMessage::ForwardRefused(ForwardRefused { ticket, reason }) => {
+                let reason = match reason {
+                    ForwardRefusal::NotLeader => proto::ForwardRefusal::NotLeader,
+                    ForwardRefusal::Overloaded => proto::ForwardRefusal::Overloaded,
+                    ForwardRefusal::DiskFull => proto::ForwardRefusal::DiskFull,
+                };
+                Kind::ForwardRefused(proto::ForwardRefused { ticket, reason: reason.into() })
             }
             PeerMessage::Introduction(introduction) => {
                 Kind::Introduction(introduction::encode(*introduction))
@@ -106,8 +111,14 @@ fn message(envelope: proto::Envelope, payload: &mut Payload) -> Result<PeerMessa
         Kind::Forward(proto::Forward { ticket }) => {
             PeerMessage::Forward(Forward { ticket, request: payload.take_rest() })
         }
-        Kind::ForwardRefused(proto::ForwardRefused { ticket, overloaded }) => {
-            PeerMessage::ForwardRefused(ForwardRefused { ticket, overloaded })
+        Kind::ForwardRefused(proto::ForwardRefused { ticket, reason }) => {
+            let reason = match proto::ForwardRefusal::try_from(reason) {
+                Ok(proto::ForwardRefusal::NotLeader) => ForwardRefusal::NotLeader,
+                Ok(proto::ForwardRefusal::Overloaded) => ForwardRefusal::Overloaded,
+                Ok(proto::ForwardRefusal::DiskFull) => ForwardRefusal::DiskFull,
+                Ok(proto::ForwardRefusal::Unknown) | Err(_) => return Err(Malformed("refusal of a forward")),
+            };
+            PeerMessage::ForwardRefused(ForwardRefused { ticket, reason })
         }
         Kind::Introduction(introduction) => {
             PeerMessage::Introduction(Box::new(introduction::decode(introduction)?))

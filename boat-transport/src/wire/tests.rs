@@ -122,8 +122,10 @@ fn any_message() -> impl Strategy<Value = PeerMessage> {
         forward,
         introduction(),
         join,
-        any::<(u64, bool)>().prop_map(|(ticket, overloaded)| {
-            PeerMessage::ForwardRefused(ForwardRefused { ticket, overloaded })
+        (any::<u64>(), 0..3_usize).prop_map(|(ticket, reason)| {
+            use ForwardRefusal::{DiskFull, NotLeader, Overloaded};
+            let reason = [NotLeader, Overloaded, DiskFull][reason];
+            PeerMessage::ForwardRefused(ForwardRefused { ticket, reason })
         }),
         (raft_id(), any::<u64>())
             .prop_map(|(raft_id, ticket)| PeerMessage::LeaveQuestion { raft_id, ticket }),

@@ -1,0 +1,80 @@
+//! What to do with a directory that lost what it had acknowledged (design D13): ask whether the others can do without it.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use rand::RngCore;
+
+use super::found::Launch;
+use super::{Event, now};
+use crate::replica::Failure;
+use crate::transport::{PeerEvent, PeerMessage};
+use crate::{Birth, Error, NodeId, Predictor, RaftId};
+
+/// How long the others are asked before the node gives up.
+const ASK_MAX: Duration = Duration::from_secs(20);
+/// How often they are asked.
+const ASK_EVERY: Duration = Duration::from_millis(200);
+
+/// Whether this node may begin anew: the leader says that the others hold everything. False: it was told to stop.
+///
+/// # Errors
+/// [`Error::StaleDirectory`] when nobody says so in time: then only a person can decide.
+pub(super) fn may_begin_anew<P: Predictor>(
+    launch: &Launch<P>,
+    raft_id: RaftId,
+    why: &str,
+) -> Result<bool, Error> {
+    log::warn!("node {}: {why}; asking whether the others hold everything", launch.shared.node);
+    let others = launch.members.iter().filter(|(node, _)| *node != launch.shared.node);
+    let others: Vec<(NodeId, String)> = others.map(|(node, address)| (node, address.to_owned())).collect();
+    launch.links.set_peers(others.clone());
+    let deadline = now() + ASK_MAX;
+    // An answer to a question of an earlier start must not count.
+    let mut ticket = rand::rngs::OsRng.next_u64() >> 1;
+    let mut events = VecDeque::new();
+    while now() < deadline {
+        ticket += 1;
+        for (node, _) in &others {
+            launch.links.send(*node, vec![PeerMessage::LeaveQuestion { raft_id, ticket }]);
+        }
+        let again = now() + ASK_EVERY;
+        while now() < again {
+            launch.shared.inbox.take(again, &mut events);
+            for event in events.drain(..) {
+                if let Some(decided) = decide(launch, event) {
+                    return Ok(decided);
+                }
+            }
+        }
+    }
+    Err(Error::StaleDirectory(format!(
+        "{why}. No leader said within {ASK_MAX:?} that the other nodes hold everything that was committed, so this \
+         directory may be needed: bring the others up and start this node again; or, if what it alone holds may be lost, \
+         move it away and start this node with an empty one"
+    )))
+}
+
+fn decide<P: Predictor>(launch: &Launch<P>, event: Event) -> Option<bool> {
+    match event {
+        Event::Peer(PeerEvent::Message {
+            message: PeerMessage::LeaveAnswer { allowed: true, .. }, ..
+        }) => Some(true),
+        Event::Propose { id, .. } => {
+            launch.shared.waiters.fail(&id, Failure::NoLeader);
+            None
+        }
+        Event::Stop { .. } => {
+            launch.shared.waiters.close();
+            launch.shared.inbox.close();
+            Some(false)
+        }
+        _ => None,
+    }
+}
+
+/// The name of a new directory.
+pub(super) fn random_birth() -> Birth {
+    let word = || u128::from(rand::rngs::OsRng.next_u64());
+    Birth(word() << 64 | word())
+}

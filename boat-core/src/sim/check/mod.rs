@@ -1,0 +1,177 @@
+//! The invariants: one file each, named after its source. They see every step of a run, and keep their own books.
+//!
+//! "Promise S1" to "S9" are the safety promises in `docs/guarantees.md`; the others are the Raft paper's (Ongaro and
+//! Ousterhout, "In Search of an Understandable Consensus Algorithm", 2014, figure 3).
+
+mod acked;
+mod commits;
+mod honest;
+mod leaders;
+mod log_matching;
+mod memory;
+mod once;
+mod one_order;
+mod operations;
+mod real_time;
+mod sent;
+mod shadow;
+mod votes;
+
+use std::collections::BTreeMap;
+
+use self::commits::Commits;
+use self::leaders::Leaders;
+use self::log_matching::{LogMatching, Print};
+use self::memory::Memory;
+use self::one_order::OneOrder;
+pub(super) use self::operations::{Book, Operation};
+pub(super) use self::shadow::Shadow;
+use self::votes::Votes;
+use super::context::Checked;
+use super::waiters::{Attempt, Reply};
+use crate::apply::Outcome;
+use crate::log::{LogEntry, LogWrite, Recovered};
+use crate::replica::{Output, Replica};
+use crate::{NodeId, RaftId, Request};
+
+/// Something that must never be, was.
+#[derive(Debug)]
+pub(super) struct Violation {
+    pub(super) invariant: &'static str,
+    pub(super) what: String,
+}
+
+/// Fails with a violation of `invariant` unless `holds`.
+pub(super) fn require(holds: bool, invariant: &'static str, what: impl FnOnce() -> String) -> Checked {
+    if holds { Ok(()) } else { Err(Violation { invariant, what: what() }) }
+}
+
+/// All books.
+#[derive(Debug, Default)]
+pub(super) struct Checker {
+    pub(super) book: Book,
+    order: OneOrder,
+    votes: Votes,
+    leaders: Leaders,
+    matching: LogMatching,
+    commits: Commits,
+    memory: Memory,
+    terms: BTreeMap<RaftId, u64>,
+}
+
+impl Checker {
+    /// A process opened its log. `commits` restart from what it holds.
+    pub(super) fn opened(&mut self, id: RaftId, recovered: &Recovered) -> Checked {
+        self.memory.opened(id, recovered)?;
+        self.commits.opened(id, recovered.hard_state.commit);
+        let known = self.terms.get(&id).copied().unwrap_or(0);
+        require(recovered.hard_state.term >= known, memory::INVARIANT, || {
+            format!("{id} spoke in term {known}, and comes back in term {}", recovered.hard_state.term)
+        })
+    }
+
+    /// A replica has taken an input, and nothing was carried out yet. True: it has just begun to lead.
+    pub(super) fn stepped(&mut self, id: RaftId, replica: &Replica) -> Checked<bool> {
+        let begins = replica.is_leader() && self.leaders.observe(id, replica.term())?;
+        if begins {
+            self.commits.leader(id, replica)?;
+        }
+        self.commits.observe(id, replica, &self.memory)?;
+        Ok(begins)
+    }
+
+    /// A replica wants this to be carried out now.
+    pub(super) fn output(&mut self, id: RaftId, output: &Output) -> Checked {
+        match output {
+            Output::Send { message, .. } => {
+                if let crate::transport::PeerMessage::Consensus(message) = message {
+                    self.votes.sent(message)?;
+                    let before = (message.index, message.log_term);
+                    self.matching.stand(id, before, message.entries.iter().map(Print::of))?;
+                    if votes::is_in_own_term(message) {
+                        let known = self.terms.entry(id).or_default();
+                        *known = (*known).max(message.term);
+                    }
+                }
+                Ok(())
+            }
+            Output::Committed(entries) => self.commits.handed(id, entries),
+            _ => Ok(()),
+        }
+    }
+
+    /// A write is on its way to the disk.
+    pub(super) fn writing(&mut self, id: RaftId, mark: u64, write: &LogWrite) {
+        self.memory.writing(id, mark, write);
+    }
+
+    /// All writes up to this mark were synced.
+    pub(super) fn synced(&mut self, id: RaftId, mark: u64) -> Checked {
+        for (index, term, prints) in self.memory.synced(id, mark) {
+            self.matching.stand(id, (index, term), prints)?;
+        }
+        Ok(())
+    }
+
+    /// A node is about to apply an entry.
+    pub(super) fn applying(&self, node: NodeId, entry: &LogEntry) -> Checked {
+        self.commits.applying(node, entry)
+    }
+
+    /// A node has given a request a position and an outcome.
+    pub(super) fn applied(
+        &mut self,
+        node: NodeId,
+        request: &Request,
+        outcome: &Outcome,
+        age_ms: u64,
+    ) -> Checked {
+        let is_new = self.order.applied(node, request, outcome)?;
+        if is_new {
+            let operation = sent::check(&mut self.book, request, outcome.position)?;
+            real_time::check(operation, outcome.position)?;
+            once::applied(operation, outcome.position, age_ms)?;
+            honest::applied(operation)?;
+        }
+        Ok(())
+    }
+
+    /// A node has finished a batch.
+    pub(super) fn digested(&self, node: NodeId, position: u64, digest: crate::digest::Digest) -> Checked {
+        self.order.digest(node, position, digest)
+    }
+
+    /// A client gets an answer.
+    pub(super) fn answered(&mut self, attempt: Attempt, reply: &Reply) -> Checked {
+        match reply {
+            Reply::Applied(applied) => match &applied.result {
+                Ok(outcome) => {
+                    acked::check(&self.order, &self.book, attempt, outcome)?;
+                    once::answered(&self.book, attempt, outcome)?;
+                    self.book.acked(outcome.position);
+                    Ok(())
+                }
+                Err(refused) => once::refused(&self.book, attempt, refused),
+            },
+            Reply::Failed(failure) => honest::failed(&mut self.book, attempt, *failure),
+        }
+    }
+
+    /// The highest position that a node gave.
+    pub(super) fn position(&self) -> u64 {
+        self.order.position()
+    }
+
+    /// The highest commit that was seen.
+    pub(super) fn commit(&self) -> u64 {
+        self.commits.highest()
+    }
+
+    /// The end of a run: what a node holds must cover what was promised.
+    pub(super) fn ended(&self, node: NodeId, position: u64) -> Checked {
+        acked::ended(&self.book, node, position)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+//! Each invariant can be broken: those that no mutant breaks are broken here by hand.
+
+use bytes::Bytes;
+
+use super::log_matching::Print;
+use super::operations::Book;
+use super::*;
+use crate::log::{EntryKind, HardState};
+use crate::transport::{ConsensusKind, ConsensusMessage, PeerMessage};
+use crate::{CallOutcome, Origin, RequestKind};
+
+fn request(key: &'static str, body: &'static str) -> Request {
+    let origin = Origin::Key(Bytes::from_static(key.as_bytes()));
+    Request { kind: RequestKind::Predict, origin, body: Bytes::from_static(body.as_bytes()) }
+}
+
+fn outcome(position: u64) -> Outcome {
+    Outcome { position, term: 1, result: CallOutcome::Output(Bytes::new()) }
+}
+
+fn sent(checker: &mut Checker, request: &Request) -> Attempt {
+    let operation = checker.book.begin(0, request, None);
+    let mut encoded = Vec::new();
+    request.encode(&mut encoded);
+    checker.book.attempt(operation, encoded.into())
+}
+
+fn broken(result: Checked) -> &'static str {
+    result.unwrap_err().invariant
+}
+
+#[test]
+fn a_request_that_nobody_sent_is_found() {
+    let mut checker = Checker::default();
+    assert_eq!(broken(checker.applied(NodeId(0), &request("a", "1"), &outcome(1), 0)), "S8 no invention");
+    let mut checker = Checker::default();
+    sent(&mut checker, &request("a", "1"));
+    assert_eq!(broken(checker.applied(NodeId(0), &request("a", "2"), &outcome(1), 0)), "S8 no invention");
+}
+
+#[test]
+fn a_request_that_stands_before_what_was_answered_earlier_is_found() {
+    let mut book = Book::default();
+    book.acked(5);
+    let operation = book.begin(0, &request("a", "1"), None);
+    let operation = book.get(operation).unwrap();
+    assert!(real_time::check(operation, 6).is_ok());
+    assert_eq!(broken(real_time::check(operation, 5)), "S4 real time");
+}
+
+#[test]
+fn two_nodes_that_differ_at_a_position_are_found() {
+    let mut checker = Checker::default();
+    sent(&mut checker, &request("a", "1"));
+    sent(&mut checker, &request("b", "1"));
+    checker.applied(NodeId(0), &request("a", "1"), &outcome(1), 0).unwrap();
+    checker.applied(NodeId(1), &request("a", "1"), &outcome(1), 0).unwrap();
+    assert_eq!(broken(checker.applied(NodeId(2), &request("b", "1"), &outcome(1), 0)), "S1 one order");
+    assert_eq!(broken(checker.digested(NodeId(2), 1, crate::digest::Digest(9))), "S1 one order");
+}
+
+#[test]
+fn an_answered_position_that_a_node_lacks_at_the_end_is_found() {
+    let mut checker = Checker::default();
+    let attempt = sent(&mut checker, &request("a", "1"));
+    checker.applied(NodeId(0), &request("a", "1"), &outcome(1), 0).unwrap();
+    let applied = crate::apply::Applied { result: Ok(outcome(1)), replayed: false };
+    checker.answered(attempt, &Reply::Applied(applied)).unwrap();
+    assert!(checker.ended(NodeId(0), 1).is_ok());
+    assert_eq!(broken(checker.ended(NodeId(1), 0)), "S2 acked is kept");
+}
+
+#[test]
+fn a_second_leader_of_a_term_is_found() {
+    let mut leaders = Leaders::default();
+    assert!(leaders.observe(RaftId(1), 4).unwrap());
+    assert!(!leaders.observe(RaftId(1), 4).unwrap());
+    assert!(leaders.observe(RaftId(2), 5).unwrap());
+    assert_eq!(leaders.observe(RaftId(2), 4).unwrap_err().invariant, "election safety");
+}
+
+#[test]
+fn another_entry_or_another_past_under_one_index_and_term_is_found() {
+    let print = |term, data| {
+        Print::of(&LogEntry { index: 0, term, kind: EntryKind::Normal, data: Bytes::from_static(data) })
+    };
+    let mut matching = LogMatching::default();
+    matching.stand(RaftId(1), (0, 0), [print(1, b"a"), print(2, b"b")]).unwrap();
+    matching.stand(RaftId(2), (1, 1), [print(2, b"b"), print(3, b"c")]).unwrap();
+    assert_eq!(broken(matching.stand(RaftId(2), (0, 0), [print(1, b"x")])), "log matching");
+    assert_eq!(broken(matching.stand(RaftId(2), (1, 2), [print(2, b"b")])), "log matching");
+}
+
+#[test]
+fn a_second_vote_in_a_term_is_found() {
+    let vote = |to, reject| ConsensusMessage {
+        kind: ConsensusKind::RequestVoteResponse,
+        to: RaftId(to),
+        from: RaftId(1),
+        term: 3,
+        log_term: 0,
+        index: 0,
+        entries: Vec::new(),
+        commit: 0,
+        commit_term: 0,
+        reject,
+        reject_hint: 0,
+        context: Bytes::new(),
+        priority: 0,
+    };
+    let mut checker = Checker::default();
+    let mut send = |message| {
+        let message = PeerMessage::Consensus(Box::new(message));
+        checker.output(RaftId(1), &Output::Send { to: NodeId(0), message })
+    };
+    send(vote(2, false)).unwrap();
+    send(vote(2, false)).unwrap();
+    send(vote(3, true)).unwrap();
+    assert_eq!(broken(send(vote(3, false))), "S9 votes");
+}
+
+#[test]
+fn a_log_that_lost_what_was_synced_is_found_and_one_that_lost_more_writes_is_not() {
+    let write = |index| LogWrite {
+        entries: vec![LogEntry { index, term: 1, kind: EntryKind::Normal, data: Bytes::new() }],
+        hard_state: Some(HardState { term: 1, vote: 7, commit: 0 }),
+        membership: None,
+    };
+    let recovered = |last_index: u64| Recovered {
+        hard_state: HardState { term: 1, vote: 7, commit: 0 },
+        membership: crate::Membership::default(),
+        membership_latest: None,
+        first_index: 1,
+        last_index,
+        last_term: 1,
+        term_starts: vec![(1, 1)],
+        tail: Vec::new(),
+        warnings: Vec::new(),
+    };
+    for (last_index, holds) in [(1, false), (2, true), (3, true), (4, false)] {
+        let mut checker = Checker::default();
+        (1..=3).for_each(|index| checker.writing(RaftId(1), index, &write(index)));
+        checker.synced(RaftId(1), 2).unwrap();
+        assert_eq!(checker.opened(RaftId(1), &recovered(last_index)).is_ok(), holds, "{last_index}");
+    }
+}
+
+#[test]
+fn a_hand_over_with_a_gap_or_without_a_commit_is_found() {
+    let entry = |index| LogEntry { index, term: 1, kind: EntryKind::Normal, data: Bytes::new() };
+    let mut checker = Checker::default();
+    let handed =
+        |checker: &mut Checker, index| checker.output(RaftId(1), &Output::Committed(vec![entry(index)]));
+    assert_eq!(broken(handed(&mut checker, 2)), "commits never fall");
+    let mut checker = Checker::default();
+    assert_eq!(broken(handed(&mut checker, 1)), "a commit stands on a majority's disks");
+    assert_eq!(broken(checker.applying(NodeId(0), &entry(1))), "a committed entry never changes");
+}

@@ -1,0 +1,90 @@
+//! What every part of a run needs: the time, the dice, the queue and the books.
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::check::Violation;
+use super::faults::{Fault, FaultCounts};
+use super::options::Options;
+use super::queue::{Event, Queue};
+use super::trace::Trace;
+
+/// The wall clock's reading when a run begins, in milliseconds since the Unix epoch.
+const WALL_BASE_MS: u64 = 1_700_000_000_000;
+
+/// How a step may end early.
+pub(super) type Checked<T = ()> = Result<T, Violation>;
+
+/// What every part of a run needs.
+#[derive(Debug)]
+pub(super) struct Context {
+    pub(super) options: Options,
+    pub(super) now_ms: u64,
+    pub(super) trace: Trace,
+    pub(super) faults: FaultCounts,
+    /// Whether faults still happen.
+    pub(super) faulty: bool,
+    random: ChaCha8Rng,
+    queue: Queue,
+    lives: u64,
+}
+
+impl Context {
+    pub(super) fn new(options: Options, keeps_lines: bool) -> Self {
+        Context {
+            now_ms: 0,
+            trace: Trace::new(keeps_lines, options.verbose),
+            faults: FaultCounts::default(),
+            faulty: true,
+            random: ChaCha8Rng::seed_from_u64(options.seed),
+            queue: Queue::default(),
+            lives: 0,
+            options,
+        }
+    }
+
+    pub(super) fn after(&mut self, wait_ms: u64, event: Event) {
+        self.queue.push(self.now_ms + wait_ms, event);
+    }
+
+    /// The next event; time goes on to it.
+    pub(super) fn next(&mut self) -> Option<Event> {
+        let (at_ms, event) = self.queue.pop()?;
+        self.now_ms = at_ms;
+        Some(event)
+    }
+
+    pub(super) fn next_life(&mut self) -> u64 {
+        self.lives += 1;
+        self.lives
+    }
+
+    pub(super) fn word(&mut self) -> u64 {
+        self.random.r#gen()
+    }
+
+    pub(super) fn up_to(&mut self, most: u64) -> u64 {
+        self.random.gen_range(0..=most)
+    }
+
+    /// True with this probability, and only while faults happen.
+    pub(super) fn fault(&mut self, per_mille: u32) -> bool {
+        self.faulty && self.chance(per_mille)
+    }
+
+    pub(super) fn chance(&mut self, per_mille: u32) -> bool {
+        per_mille > 0 && self.random.gen_range(0..1000) < per_mille
+    }
+
+    pub(super) fn wall_ms(&self, offset_ms: i64) -> u64 {
+        (WALL_BASE_MS + self.now_ms).saturating_add_signed(offset_ms)
+    }
+
+    pub(super) fn count(&mut self, fault: Fault) {
+        self.faults.count(fault);
+    }
+
+    pub(super) fn note(&mut self, what: u64, detail: impl FnOnce() -> String) {
+        self.trace.note(self.now_ms, what, detail);
+    }
+}

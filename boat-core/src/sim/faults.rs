@@ -1,0 +1,137 @@
+//! Which faults there are, and how often each happened.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// A class of faults, or of behaviour that faults should provoke. One that never happens is not tested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// A message was lost, or sent into a partition.
+    Loss,
+    /// A message came twice.
+    Repeat,
+    /// A message overtook another.
+    Reorder,
+    /// A link held everything back for a while.
+    Clog,
+    /// Nodes were cut off from each other.
+    Partition,
+    /// Nodes were cut off in one direction only.
+    OneWayPartition,
+    /// A process ended, its machine went on.
+    Kill,
+    /// A machine lost power, and with it what was not synced.
+    PowerLoss,
+    /// A process ended while a write of its log was under way.
+    CrashWithWriteInFlight,
+    /// A process ended with some of a step's outputs carried out.
+    CrashBetweenOutputs,
+    /// A machine stopped right before or after one call to its disk.
+    CrashInsideDiskCall,
+    /// A call to the disk failed.
+    StorageError,
+    /// A process stood still for a while.
+    Pause,
+    /// A sync took ten times as long as others.
+    SlowSync,
+    /// A node lost its whole disk.
+    Wipe,
+    /// A wall clock jumped.
+    ClockJump,
+    /// A backend lost its state.
+    BackendLost,
+    /// A leader was told to hand over.
+    HandOver,
+    /// A leader was elected.
+    ChangeOfLeader,
+    /// A node took a new membership into force.
+    ChangeOfMembers,
+    /// A follower needed entries that only the log held.
+    Fetch,
+    /// An applier read entries from the log.
+    ReplayFromLog,
+    /// A log was opened with a torn end.
+    TornTail,
+    /// A request failed for want of a leader.
+    NoLeader,
+    /// A request was refused by a busy leader.
+    Overloaded,
+    /// A request's fate was unknown to its node.
+    Unknown,
+    /// A client gave an attempt up.
+    ClientTimeout,
+    /// A client tried again.
+    Retry,
+    /// A request was recognized as one that had been applied.
+    AnsweredRetry,
+    /// A session had expired.
+    SessionExpired,
+}
+
+impl Fault {
+    /// Every class.
+    pub const ALL: [Fault; 30] = [
+        Fault::Loss,
+        Fault::Repeat,
+        Fault::Reorder,
+        Fault::Clog,
+        Fault::Partition,
+        Fault::OneWayPartition,
+        Fault::Kill,
+        Fault::PowerLoss,
+        Fault::CrashWithWriteInFlight,
+        Fault::CrashBetweenOutputs,
+        Fault::CrashInsideDiskCall,
+        Fault::StorageError,
+        Fault::Pause,
+        Fault::SlowSync,
+        Fault::Wipe,
+        Fault::ClockJump,
+        Fault::BackendLost,
+        Fault::HandOver,
+        Fault::ChangeOfLeader,
+        Fault::ChangeOfMembers,
+        Fault::Fetch,
+        Fault::ReplayFromLog,
+        Fault::TornTail,
+        Fault::NoLeader,
+        Fault::Overloaded,
+        Fault::Unknown,
+        Fault::ClientTimeout,
+        Fault::Retry,
+        Fault::AnsweredRetry,
+        Fault::SessionExpired,
+    ];
+}
+
+/// How often each class happened.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FaultCounts(BTreeMap<Fault, u64>);
+
+impl FaultCounts {
+    pub(super) fn count(&mut self, fault: Fault) {
+        *self.0.entry(fault).or_default() += 1;
+    }
+
+    /// Adds those of another run.
+    pub fn add(&mut self, other: &FaultCounts) {
+        for (fault, count) in &other.0 {
+            *self.0.entry(*fault).or_default() += count;
+        }
+    }
+
+    /// The classes that did not happen.
+    pub fn missing(&self) -> Vec<Fault> {
+        Fault::ALL.into_iter().filter(|fault| !self.0.contains_key(fault)).collect()
+    }
+}
+
+impl fmt::Display for FaultCounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, (fault, count)) in self.0.iter().enumerate() {
+            let comma = if n == 0 { "" } else { ", " };
+            write!(f, "{comma}{fault:?} {count}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,143 @@
+//! The end of a run: faults stop, everything is started, and the cluster must heal (promises L1 and L2).
+
+use super::check::{Violation, require};
+use super::context::Checked;
+use super::node::Death;
+use super::options::TICK_MS;
+use super::queue::Event;
+use super::world::World;
+use crate::NodeId;
+
+/// The ticks of the shortest election timeout; the longest is twice that.
+const ELECTION_TICKS: u64 = 15;
+/// How often the healing is looked at, in milliseconds.
+const LOOK_MS: u64 = 20;
+/// How many election timeouts may pass until a fresh request is answered.
+const TIMEOUTS_MAX: u64 = 10;
+/// How long it may take until all nodes are alike, lost disks replaced, in milliseconds.
+const ALIKE_MS_MAX: u64 = 30_000;
+
+/// How far the healing is.
+#[derive(Debug)]
+pub(super) struct Healing {
+    began_ms: u64,
+    probe: Option<usize>,
+    /// How long the probe took.
+    pub(super) served_ms: Option<u64>,
+    /// How long everything took.
+    pub(super) alike_ms: Option<u64>,
+}
+
+impl World {
+    /// Ends all faults and starts whatever does not run.
+    pub(super) fn heal(&mut self) -> Checked {
+        self.context.note(0, || "faults end".to_owned());
+        self.context.faulty = false;
+        self.network.heal();
+        let ids: Vec<NodeId> = self.nodes.keys().copied().collect();
+        for id in ids {
+            let Some(node) = self.nodes.get_mut(&id) else { continue };
+            node.paused_until_ms = 0;
+            if node.is_armed() {
+                // A fault that has not struck yet would strike now.
+                self.die(id, Death::Kill);
+            } else if node.is_down() {
+                self.context.after(1, Event::Start(id));
+            }
+        }
+        let probe =
+            self.clients.last_mut().and_then(|client| client.act(&mut self.context, &mut self.checker));
+        let operation = probe.as_ref().map(|sending| sending.attempt.operation);
+        if let Some(sending) = probe {
+            self.send(sending);
+        }
+        let began_ms = self.context.now_ms;
+        self.healing = Some(Healing { began_ms, probe: operation, served_ms: None, alike_ms: None });
+        self.context.after(LOOK_MS, Event::Healed);
+        Ok(())
+    }
+
+    /// True: the cluster has healed.
+    pub(super) fn look_at_healing(&mut self) -> Checked<bool> {
+        self.context.after(LOOK_MS, Event::Healed);
+        let Some(healing) = &mut self.healing else { return Ok(false) };
+        let passed_ms = self.context.now_ms - healing.began_ms;
+        let waits = |probe: usize| self.checker.book.get(probe).is_some_and(|probe| probe.waits);
+        if healing.served_ms.is_none() && !healing.probe.is_some_and(waits) {
+            healing.served_ms = Some(passed_ms);
+        }
+        let election_ms = 2 * ELECTION_TICKS * TICK_MS;
+        let served = healing.served_ms.is_some() || passed_ms <= TIMEOUTS_MAX * election_ms;
+        let apart = self.apart();
+        let state =
+            || format!("{passed_ms} ms after the faults ended: {}", apart.clone().unwrap_or_default());
+        require(served, "L1 a fresh request is served", state)?;
+        require(apart.is_none() || passed_ms <= ALIKE_MS_MAX, "L2 all nodes are alike", state)?;
+        if apart.is_some() || self.healing.as_ref().is_none_or(|healing| healing.served_ms.is_none()) {
+            return Ok(false);
+        }
+        if let Some(healing) = &mut self.healing {
+            healing.alike_ms = Some(passed_ms);
+        }
+        self.end()?;
+        Ok(true)
+    }
+
+    /// How nodes still differ; `None` once they are alike and nobody waits for an answer.
+    fn apart(&self) -> Option<String> {
+        let waiting = self.checker.book.waiting();
+        if waiting > 0 {
+            return Some(format!("{waiting} operations wait; {}", self.describe()));
+        }
+        let own: Vec<_> = self.nodes.values().filter_map(|node| node.raft_id()).collect();
+        let (position, commit) = (self.checker.position(), self.checker.commit());
+        let alike = self.nodes.values().all(|node| {
+            node.running().is_some_and(|running| {
+                let membership = running.replica.membership();
+                let applier = &running.replay.applier;
+                membership.voters == own
+                    && membership.learners.is_empty()
+                    && membership.voters_outgoing.is_empty()
+                    && applier.position() == position
+                    && applier.index() == commit
+            })
+        });
+        (!alike).then(|| self.describe())
+    }
+
+    fn describe(&self) -> String {
+        let mut all = format!("position {}, commit {}", self.checker.position(), self.checker.commit());
+        for node in self.nodes.values() {
+            let state = match node.running() {
+                None => "is not a member".to_owned(),
+                Some(running) => {
+                    let membership = running.replica.membership();
+                    let names =
+                        |ids: &[crate::RaftId]| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
+                    format!(
+                        "{} {:?} applied {} voters {:?} learners {:?}",
+                        running.raft_id,
+                        running.replica,
+                        running.replay.applier.index(),
+                        names(&membership.voters),
+                        names(&membership.learners)
+                    )
+                }
+            };
+            all.push_str(&format!("\n  node {}: {state}", node.id));
+        }
+        all
+    }
+
+    /// What must hold at the end.
+    fn end(&self) -> Result<(), Violation> {
+        for node in self.nodes.values() {
+            if let Some(running) = node.running() {
+                let applier = &running.replay.applier;
+                self.checker.ended(node.id, applier.position())?;
+                self.checker.digested(node.id, applier.position(), applier.digest())?;
+            }
+        }
+        Ok(())
+    }
+}

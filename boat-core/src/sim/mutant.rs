@@ -1,0 +1,36 @@
+//! Bugs that the simulator must find: each is one that a careless driver or applier could have.
+
+/// A bug, put in from outside: what is tested stays as it is, and is used wrongly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mutant {
+    /// A write is reported durable when it was only written.
+    AckBeforeSync,
+    /// A restarted node does not remember its vote.
+    ForgetVote,
+    /// Retries are not recognized.
+    SkipSessionCheck,
+    /// What was applied before a restart is applied again after it.
+    ApplyTwiceAfterRestart,
+    /// An unknown failure is called a definite one.
+    UnknownCalledDefinite,
+    /// A node that lost its disk comes back under its former Raft id.
+    KeepIdentityAfterWipe,
+    /// A model reads the local wall clock instead of log time.
+    ReadWallClock,
+    /// Whoever waits is given the outcome of another request of the same batch.
+    AnswerFromAnotherRequest,
+}
+
+impl Mutant {
+    /// Every one.
+    pub const ALL: [Mutant; 8] = [
+        Mutant::AckBeforeSync,
+        Mutant::ForgetVote,
+        Mutant::SkipSessionCheck,
+        Mutant::ApplyTwiceAfterRestart,
+        Mutant::UnknownCalledDefinite,
+        Mutant::KeepIdentityAfterWipe,
+        Mutant::ReadWallClock,
+        Mutant::AnswerFromAnotherRequest,
+    ];
+}

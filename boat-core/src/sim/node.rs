@@ -1,0 +1,348 @@
+//! A node: its disk, its clock, and the process that runs on it, if one does.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::Mutant;
+use super::check::Checker;
+use super::context::{Checked, Context};
+use super::faults::Fault;
+use super::model::HashChain;
+use super::queue::{Event, Life};
+use super::running::Running;
+use super::waiters::{Attempt, Reply};
+use super::writer::{self, Armed, Trouble};
+use crate::apply::SessionLimits;
+use crate::directory::Directory;
+use crate::founding::{Founding, FoundingOutput};
+use crate::log::files::SimFiles;
+use crate::replica::{Failure, Input, RequestId};
+use crate::transport::{Introduction, PeerMessage};
+use crate::{Birth, Error, Genesis, MemberList, NodeId, RaftId};
+
+/// How many inputs wait for a process, at most; messages beyond are dropped, as the inbox does.
+const INBOX_MAX: usize = 1_024;
+/// How long a process sleeps before it looks at what came, at most: what comes together is taken together.
+const WAKE_MS_MAX: u64 = 1;
+
+/// What a process is woken by.
+#[derive(Debug)]
+pub(super) enum NodeInput {
+    /// For the replica.
+    Replica(Input),
+    /// A peer introduces itself.
+    Introduced { from: NodeId, said: Box<Introduction> },
+    /// A client asks.
+    Propose { attempt: Attempt, id: RequestId, encoded: Bytes },
+}
+
+/// How a process ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Death {
+    /// The process ends, the machine goes on.
+    Kill,
+    /// The machine loses power.
+    PowerLoss,
+    /// One of both, as drawn.
+    Drawn,
+    /// The disk is wiped.
+    Wipe,
+}
+
+/// What a process does to the world.
+#[derive(Debug)]
+pub(super) enum Effect {
+    Send(NodeId, PeerMessage),
+    Answer(Attempt, Reply),
+    /// For the process itself.
+    Input(Input),
+    /// It has become a member: its connections are made anew.
+    Adopted,
+    MayLeave(Option<bool>),
+    Die(Death),
+}
+
+/// What runs on a node.
+#[derive(Debug)]
+pub(super) enum Process {
+    Down,
+    Empty(Box<Empty>),
+    Running(Box<Running>),
+}
+
+/// A process without a cluster.
+#[derive(Debug)]
+pub(super) struct Empty {
+    directory: Directory,
+    founding: Founding,
+}
+
+/// A node.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) id: NodeId,
+    pub(super) life: Life,
+    pub(super) process: Process,
+    pub(super) clock_offset_ms: i64,
+    pub(super) paused_until_ms: u64,
+    members: MemberList,
+    disk: SimFiles,
+    armed: Option<Armed>,
+    inbox: Vec<NodeInput>,
+    has_tick: bool,
+    woken: bool,
+    /// For mutants: what a former life leaves behind.
+    remains: (Option<HashChain>, Option<(Genesis, RaftId)>),
+}
+
+impl Node {
+    pub(super) fn new(id: NodeId, members: MemberList) -> Self {
+        Node {
+            id,
+            life: 0,
+            process: Process::Down,
+            clock_offset_ms: 0,
+            paused_until_ms: 0,
+            members,
+            disk: SimFiles::new(),
+            armed: None,
+            inbox: Vec::new(),
+            has_tick: false,
+            woken: false,
+            remains: (None, None),
+        }
+    }
+
+    pub(super) fn is_down(&self) -> bool {
+        matches!(self.process, Process::Down)
+    }
+
+    pub(super) fn running(&self) -> Option<&Running> {
+        if let Process::Running(running) = &self.process { Some(running) } else { None }
+    }
+
+    pub(super) fn running_mut(&mut self) -> Option<&mut Running> {
+        if let Process::Running(running) = &mut self.process { Some(running) } else { None }
+    }
+
+    pub(super) fn raft_id(&self) -> Option<RaftId> {
+        self.running().map(|running| running.raft_id)
+    }
+
+    pub(super) fn is_paused(&self, now_ms: u64) -> bool {
+        now_ms < self.paused_until_ms
+    }
+
+    pub(super) fn clock_ms(&self, context: &Context) -> u64 {
+        context.wall_ms(self.clock_offset_ms)
+    }
+
+    /// Whether a disk fault is still to come.
+    pub(super) fn is_armed(&self) -> bool {
+        let armed = self.running().map_or(self.armed, |running| running.writer.armed);
+        armed.is_some()
+    }
+
+    /// Starts a process.
+    pub(super) fn start(&mut self, context: &mut Context, checker: &mut Checker) -> Checked<Vec<Effect>> {
+        self.life = context.next_life();
+        self.armed = None;
+        let (id, life) = (self.id, self.life);
+        context.note(life, || format!("node {id} starts (life {life})"));
+        writer::arm(context, &self.disk, &mut self.armed);
+        let birth = Birth(u128::from(context.word()) << 64 | u128::from(context.word()));
+        let files = Arc::new(self.disk.clone());
+        let opened = Directory::open(files, Path::new("data"), id, birth);
+        context.after(context.now_ms % super::options::TICK_MS, Event::Tick(id, life));
+        match opened {
+            Ok(directory) => self.enter(context, checker, directory),
+            Err(error) => self.failed(context, &error),
+        }
+    }
+
+    fn enter(
+        &mut self,
+        context: &mut Context,
+        checker: &mut Checker,
+        mut directory: Directory,
+    ) -> Checked<Vec<Effect>> {
+        if let Some((genesis, raft_id)) = self.remains.1.take()
+            && directory.genesis().is_none()
+            && let Err(error) = directory.adopt(genesis, raft_id)
+        {
+            return self.failed(context, &error);
+        }
+        if let Some(known) = directory.genesis().cloned() {
+            return self.open(context, checker, &directory, known);
+        }
+        let limits: SessionLimits = context.options.limits;
+        let founding =
+            Founding::new(self.id, directory.birth(), self.members.clone(), limits, context.word());
+        self.process = Process::Empty(Box::new(Empty { directory, founding }));
+        Ok(Vec::new())
+    }
+
+    fn open(
+        &mut self,
+        context: &mut Context,
+        checker: &mut Checker,
+        directory: &Directory,
+        known: (Genesis, RaftId),
+    ) -> Checked<Vec<Effect>> {
+        let place = (self.id, self.life);
+        match Running::open(context, checker, directory, &self.members, place, known) {
+            Ok(mut running) => {
+                running.writer.armed = self.armed;
+                if let Some(model) = self.remains.0.take() {
+                    running.replay.keep_model(model);
+                }
+                running.schedule(context);
+                self.process = Process::Running(Box::new(running));
+                Ok(Vec::new())
+            }
+            Err(Trouble::Log(error)) => self.failed(context, &error),
+            Err(Trouble::Wrong(violation)) => Err(violation),
+        }
+    }
+
+    /// A process that cannot use its disk ends.
+    fn failed(&mut self, context: &mut Context, error: &dyn std::fmt::Display) -> Checked<Vec<Effect>> {
+        let death = match writer::judge(context, self.armed, error)? {
+            Armed::Stop => Death::PowerLoss,
+            Armed::Fail => Death::Kill,
+        };
+        Ok(vec![Effect::Die(death)])
+    }
+
+    /// Ends the process, whatever it was doing.
+    pub(super) fn die(&mut self, context: &mut Context, death: Death) {
+        let busy = self.running().is_some_and(|running| running.writer.is_busy());
+        if busy {
+            context.count(Fault::CrashWithWriteInFlight);
+        }
+        let death = match death {
+            Death::Drawn if context.chance(context.options.power_loss_per_mille) => Death::PowerLoss,
+            Death::Drawn => Death::Kill,
+            drawn => drawn,
+        };
+        let (id, life) = (self.id, self.life);
+        context.note(death as u64, || format!("node {id} dies: {death:?} (life {life})"));
+        if let Process::Running(running) = &self.process {
+            if context.options.mutant == Some(Mutant::ApplyTwiceAfterRestart) {
+                self.remains.0 = Some(running.replay.model());
+            }
+            if death == Death::Wipe && context.options.mutant == Some(Mutant::KeepIdentityAfterWipe) {
+                self.remains.1 = Some((running.genesis.clone(), running.raft_id));
+            }
+        }
+        match death {
+            Death::Kill | Death::Drawn => {
+                context.count(Fault::Kill);
+                self.disk.kill();
+            }
+            Death::PowerLoss => {
+                context.count(Fault::PowerLoss);
+                self.disk.crash(context.word());
+            }
+            Death::Wipe => {
+                context.count(Fault::Wipe);
+                self.disk = SimFiles::new();
+            }
+        }
+        self.process = Process::Down;
+        self.paused_until_ms = 0;
+        self.inbox.clear();
+        (self.has_tick, self.woken) = (false, false);
+    }
+
+    /// Puts something into the process's inbox, and wakes it.
+    pub(super) fn put(&mut self, context: &mut Context, input: NodeInput) {
+        if self.is_down() {
+            return;
+        }
+        let is_tick = matches!(input, NodeInput::Replica(Input::Tick));
+        let droppable =
+            matches!(input, NodeInput::Replica(Input::Peer { .. }) | NodeInput::Introduced { .. });
+        // Ticks that were missed are not made up for.
+        if (is_tick && self.has_tick) || (droppable && self.inbox.len() >= INBOX_MAX) {
+            return;
+        }
+        self.has_tick |= is_tick;
+        self.inbox.push(input);
+        if !self.woken {
+            self.woken = true;
+            let wait_ms = context.up_to(WAKE_MS_MAX);
+            context.after(wait_ms, Event::Wake(self.id, self.life));
+        }
+    }
+
+    /// The process looks at its inbox.
+    pub(super) fn wake(&mut self, context: &mut Context, checker: &mut Checker) -> Checked<Vec<Effect>> {
+        (self.has_tick, self.woken) = (false, false);
+        let inputs = std::mem::take(&mut self.inbox);
+        let clock_ms = self.clock_ms(context);
+        match &mut self.process {
+            Process::Down => Ok(Vec::new()),
+            Process::Running(running) => {
+                writer::arm(context, &self.disk, &mut running.writer.armed);
+                running.wake(context, checker, clock_ms, inputs)
+            }
+            Process::Empty(empty) => {
+                let (effects, adopted) = empty.wake(inputs);
+                match adopted {
+                    None => Ok(effects),
+                    Some((genesis, raft_id)) => self.adopt(context, checker, genesis, raft_id, effects),
+                }
+            }
+        }
+    }
+
+    fn adopt(
+        &mut self,
+        context: &mut Context,
+        checker: &mut Checker,
+        genesis: Genesis,
+        raft_id: RaftId,
+        mut effects: Vec<Effect>,
+    ) -> Checked<Vec<Effect>> {
+        let Process::Empty(empty) = std::mem::replace(&mut self.process, Process::Down) else {
+            return Ok(effects);
+        };
+        let mut directory = empty.directory;
+        let stored: Result<(), Error> = directory.adopt(genesis.clone(), raft_id);
+        effects.extend(match stored {
+            Ok(()) => self.open(context, checker, &directory, (genesis, raft_id))?,
+            Err(error) => self.failed(context, &error)?,
+        });
+        effects.push(Effect::Adopted);
+        Ok(effects)
+    }
+}
+
+impl Empty {
+    /// Takes what has gathered. The genesis to adopt, if there is one.
+    fn wake(&mut self, inputs: Vec<NodeInput>) -> (Vec<Effect>, Option<(Genesis, RaftId)>) {
+        let (mut effects, mut outputs, mut adopted) = (Vec::new(), Vec::new(), None);
+        for input in inputs {
+            match input {
+                NodeInput::Replica(Input::Tick) => self.founding.tick(&mut outputs),
+                NodeInput::Introduced { from, said } => {
+                    self.founding.on_introduction(from, &said, &mut outputs)
+                }
+                NodeInput::Propose { attempt, .. } => {
+                    effects.push(Effect::Answer(attempt, Reply::Failed(Failure::NoLeader)));
+                }
+                NodeInput::Replica(_) => {}
+            }
+        }
+        for output in outputs {
+            match output {
+                FoundingOutput::Send(to, message) => effects.push(Effect::Send(to, message)),
+                FoundingOutput::Adopt(genesis, raft_id) => adopted = Some((genesis, raft_id)),
+            }
+        }
+        (effects, adopted)
+    }
+}

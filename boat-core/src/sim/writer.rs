@@ -1,0 +1,164 @@
+//! What the log's thread does in production: takes whatever writes have gathered, and syncs once for all of them.
+
+use super::Mutant;
+use super::check::{Checker, Violation};
+use super::context::{Checked, Context};
+use super::faults::Fault;
+use super::queue::{Event, Life};
+use crate::log::files::{CallKind, Fault as DiskFault, SimFiles};
+use crate::log::{Log, LogError, LogWrite};
+use crate::{NodeId, RaftId};
+
+/// How far ahead a disk fault is armed, in calls of its kind.
+const FAULT_CALLS_AHEAD_MAX: u64 = 2;
+/// The calls that are made to fail.
+const FAILING: [CallKind; 6] = [
+    CallKind::Write,
+    CallKind::SyncData,
+    CallKind::Allocate,
+    CallKind::Create,
+    CallKind::Rename,
+    CallKind::SyncDirectory,
+];
+
+/// What a disk is about to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Armed {
+    /// The machine stops.
+    Stop,
+    /// A call fails.
+    Fail,
+}
+
+/// Arms a fault on a disk, now and then.
+pub(super) fn arm(context: &mut Context, disk: &SimFiles, armed: &mut Option<Armed>) {
+    if armed.is_some() || !context.fault(context.options.disk_fault_per_mille) {
+        return;
+    }
+    let place = context.up_to(FAILING.len() as u64 - 1) as usize;
+    let (stop, fault) = match context.up_to(4) {
+        0 => (Armed::Fail, DiskFault::Error),
+        1 => (Armed::Fail, DiskFault::Short),
+        2 => (Armed::Stop, DiskFault::StopAfter),
+        _ => (Armed::Stop, DiskFault::StopBefore),
+    };
+    if let Some(kind) = FAILING.get(place) {
+        disk.fail(*kind, context.up_to(FAULT_CALLS_AHEAD_MAX), fault);
+        *armed = Some(stop);
+    }
+}
+
+/// What a failed call to the disk means: the end of the process if a fault was armed, a violation else.
+pub(super) fn judge(
+    context: &mut Context,
+    armed: Option<Armed>,
+    what: &dyn std::fmt::Display,
+) -> Checked<Armed> {
+    let Some(armed) = armed else {
+        let what = format!("without a fault of the disk: {what}");
+        return Err(Violation { invariant: "D10 a sound disk is used without errors", what });
+    };
+    context.count(match armed {
+        Armed::Stop => Fault::CrashInsideDiskCall,
+        Armed::Fail => Fault::StorageError,
+    });
+    Ok(armed)
+}
+
+/// Why something that touches a disk did not succeed.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// The log said so.
+    Log(LogError),
+    /// It must not be.
+    Wrong(Violation),
+}
+
+impl From<LogError> for Trouble {
+    fn from(error: LogError) -> Self {
+        Trouble::Log(error)
+    }
+}
+
+impl From<Violation> for Trouble {
+    fn from(violation: Violation) -> Self {
+        Trouble::Wrong(violation)
+    }
+}
+
+#[derive(Debug)]
+struct Write {
+    mark: u64,
+    write: LogWrite,
+    sync: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Underway {
+    mark: u64,
+    sync: bool,
+}
+
+/// The log's thread.
+#[derive(Debug)]
+pub(super) struct Writer {
+    pub(super) log: Log,
+    pub(super) armed: Option<Armed>,
+    id: RaftId,
+    waiting: Vec<Write>,
+    underway: Option<Underway>,
+}
+
+impl Writer {
+    pub(super) fn new(log: Log, id: RaftId) -> Self {
+        Writer { log, armed: None, id, waiting: Vec::new(), underway: None }
+    }
+
+    pub(super) fn is_busy(&self) -> bool {
+        self.underway.is_some()
+    }
+
+    pub(super) fn push(&mut self, checker: &mut Checker, mark: u64, write: LogWrite, sync: bool) {
+        checker.writing(self.id, mark, &write);
+        self.waiting.push(Write { mark, write, sync });
+    }
+
+    /// Begins to write what waits, unless a write is under way. A mark that is reported durable too early, by a mutant.
+    pub(super) fn begin(
+        &mut self,
+        context: &mut Context,
+        node: NodeId,
+        life: Life,
+    ) -> Result<Option<u64>, LogError> {
+        if self.underway.is_some() || self.waiting.is_empty() {
+            return Ok(None);
+        }
+        let (mut mark, mut sync) = (0, false);
+        for write in std::mem::take(&mut self.waiting) {
+            self.log.append(&write.write)?;
+            (mark, sync) = (write.mark, sync || write.sync);
+        }
+        // From here on a loss of power tears what is written.
+        self.log.flush()?;
+        self.underway = Some(Underway { mark, sync });
+        let mut wait_ms = if sync { context.up_to(context.options.sync_ms_max) } else { 0 };
+        if !context.faulty {
+            wait_ms = wait_ms.min(2);
+        } else if sync && context.fault(context.options.slow_sync_per_mille) {
+            context.count(Fault::SlowSync);
+            wait_ms = 10 * wait_ms.max(1);
+        }
+        context.after(wait_ms, Event::WriteDone(node, life));
+        Ok((context.options.mutant == Some(Mutant::AckBeforeSync)).then_some(mark))
+    }
+
+    /// Ends the write that is under way: the mark up to which everything is durable.
+    pub(super) fn end(&mut self, checker: &mut Checker, wall_ms: u64) -> Result<Option<u64>, Trouble> {
+        let Some(Underway { mark, sync }) = self.underway.take() else { return Ok(None) };
+        if sync {
+            self.log.sync(wall_ms)?;
+            checker.synced(self.id, mark)?;
+        }
+        Ok(Some(mark))
+    }
+}
