@@ -50,7 +50,7 @@ impl Keys {
     /// Looks `key` up, and remembers it when it is new.
     pub(crate) fn begin(
         &mut self,
-        key: &Bytes,
+        key: &[u8],
         hash: RequestHash,
         age_ms: u64,
         limits: &SessionLimits,
@@ -77,17 +77,17 @@ impl Keys {
     }
 
     /// Remembers the outcome of a request that [`Keys::begin`] called new.
-    pub(crate) fn finish(&mut self, key: &Bytes, outcome: &Outcome) {
+    pub(crate) fn finish(&mut self, key: &[u8], outcome: Outcome) {
         if let Some(known) = self.known.get_mut(key) {
             let bytes = outcome.bytes() as u64;
             known.bytes += bytes;
             self.bytes += bytes;
-            known.outcome = Some(outcome.clone());
+            known.outcome = Some(outcome);
         }
     }
 
     /// The outcome of a request that was applied under `key`.
-    pub(crate) fn outcome(&self, key: &Bytes) -> Option<&Outcome> {
+    pub(crate) fn outcome(&self, key: &[u8]) -> Option<&Outcome> {
         self.known.get(key).and_then(|known| known.outcome.as_ref())
     }
 }

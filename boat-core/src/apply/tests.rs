@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::SessionRequest;
+use crate::{Command, Request, SessionRequest};
 
 fn entry(index: u64, stamp_ms: u64, requests: Vec<Request>) -> LogEntry {
     let data = Command { stamp_ms, seed: 7, requests }.encode().into();
