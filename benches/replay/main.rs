@@ -94,7 +94,11 @@ fn goals(shape: Shape, seconds: &[Figure]) -> Vec<Goal> {
         goals.push(Goal::at_least(name("replay_of_bare"), bare.median() / replay.median(), 0.3));
     }
     if let [engine] = peer {
-        goals.push(Goal::at_least(format!("{}_by_{entry_requests}", name("scan_of_raft_engine")), times(engine), 2.0));
+        goals.push(Goal::at_least(
+            format!("{}_by_{entry_requests}", name("scan_of_raft_engine")),
+            times(engine),
+            2.0,
+        ));
     }
     goals
 }

@@ -68,15 +68,6 @@ impl Default for Outcome {
     }
 }
 
-impl Outcome {
-    fn bytes(&self) -> usize {
-        match &self.result {
-            CallOutcome::Output(output) => output.len(),
-            CallOutcome::Rejected(reason) => reason.len(),
-        }
-    }
-}
-
 /// Why a committed request was not applied. It has no position and never will.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refused {
@@ -295,7 +286,12 @@ impl Applier {
         Decision::Call
     }
 
-    fn look_up(&mut self, kind: RequestKind, origin: &OriginView<'_>, hash: RequestHash) -> Result<Known, Refused> {
+    fn look_up(
+        &mut self,
+        kind: RequestKind,
+        origin: &OriginView<'_>,
+        hash: RequestHash,
+    ) -> Result<Known, Refused> {
         match origin {
             // The origin and the kind belong together; an opening under a key would be a session that nobody can name.
             OriginView::Opening(_) if kind != RequestKind::OpenSession => {

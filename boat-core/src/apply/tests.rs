@@ -86,7 +86,7 @@ fn sessions_and_keys_grow_old_by_log_age() {
 
 #[test]
 fn a_full_key_table_refuses_the_young_and_remembers_the_old() {
-    let limits = SessionLimits { key_table_bytes_max: 250, ..SessionLimits::default() };
+    let limits = SessionLimits { key_table_bytes_max: 600, ..SessionLimits::default() };
     let mut applier = Applier::new(limits);
     let answers = apply(&mut applier, 1, vec![keyed("a", "x"), keyed("b", "x"), keyed("c", "x")]);
     assert_eq!(answers[2].result, Err(Refused::KeyTableFull));
@@ -125,5 +125,49 @@ proptest! {
             }
             prop_assert_eq!(applier.position(), model.len() as u64 + 1);
         }
+    }
+}
+
+/// Applies entries in batches that end where `cuts` say.
+fn apply_cut(limits: SessionLimits, entries: &[LogEntry], cuts: &[bool]) -> (u64, Digest) {
+    let mut applier = Applier::new(limits);
+    let mut batch = Batch::default();
+    for (n, entry) in entries.iter().enumerate() {
+        applier.admit(&mut batch, entry).unwrap();
+        if n + 1 == entries.len() || cuts.get(n).copied().unwrap_or(false) {
+            let say = |call: &Call| CallOutcome::Output(vec![b'x'; 100 + call.position as usize].into());
+            let outcomes = batch.calls.iter().map(say).collect();
+            applier.complete(&mut batch, outcomes, |_, _, _| {});
+        }
+    }
+    (applier.position(), applier.digest())
+}
+
+proptest! {
+    /// Batches are cut differently on every node and at every replay, and that must not show.
+    #[test]
+    fn where_batches_are_cut_decides_nothing(
+        keys in vec(vec(0_u8..12, 0..4), 1..20),
+        stamps in vec(0_u64..2_000, 20),
+        cuts in vec(any::<bool>(), 20),
+    ) {
+        let limits = SessionLimits {
+            key_table_bytes_max: 3_000,
+            key_age_ms: 4_000,
+            session_age_ms_max: 3_000,
+            sessions_max: 3,
+            ..SessionLimits::default()
+        };
+        let mut stamp_ms = 1;
+        let entries: Vec<LogEntry> = keys.iter().zip(&stamps).zip(1..).map(|((keys, passed), index)| {
+            stamp_ms += passed;
+            let request = |key: &u8| match key {
+                0 => opening(index, 4),
+                1..3 => numbered(u64::from(*key), index / 2, 0, "in a session"),
+                _ => keyed(&key.to_string(), "under a key"),
+            };
+            entry(index, stamp_ms, keys.iter().map(request).collect())
+        }).collect();
+        prop_assert_eq!(apply_cut(limits, &entries, &cuts), apply_cut(limits, &entries, &[true; 20]));
     }
 }
