@@ -127,8 +127,7 @@ impl Goal {
 impl fmt::Display for Goal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Goal { name, measured, target, at_least } = self;
-        let (sign, met) =
-            if *at_least { (">=", measured >= target) } else { ("<=", measured <= target) };
+        let (sign, met) = if *at_least { (">=", measured >= target) } else { ("<=", measured <= target) };
         write!(f, "goal {name} {measured:.2} {sign} {target:.2} {}", if met { "met" } else { "missed" })
     }
 }

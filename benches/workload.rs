@@ -97,9 +97,9 @@ fn opening(nonce: u64) -> Request {
 
 #[cfg(test)]
 mod tests {
+    use boat_core::CallOutcome;
     use boat_core::apply::{Applier, Batch, SessionLimits};
     use boat_core::log::{EntryKind, LogEntry};
-    use boat_core::CallOutcome;
 
     use super::*;
 

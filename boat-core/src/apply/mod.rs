@@ -295,7 +295,12 @@ impl Applier {
         Decision::Call
     }
 
-    fn look_up(&mut self, kind: RequestKind, origin: &OriginView<'_>, hash: RequestHash) -> Result<Known, Refused> {
+    fn look_up(
+        &mut self,
+        kind: RequestKind,
+        origin: &OriginView<'_>,
+        hash: RequestHash,
+    ) -> Result<Known, Refused> {
         match origin {
             // The origin and the kind belong together; an opening under a key would be a session that nobody can name.
             OriginView::Opening(_) if kind != RequestKind::OpenSession => {
