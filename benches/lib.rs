@@ -5,6 +5,8 @@
 //! prints no goals; `BOAT_BENCH=full` runs the full ones.
 #![expect(clippy::print_stdout, reason = "a bench prints what it measures")]
 
+use std::path::Path;
+
 mod machine;
 mod measure;
 mod size;
@@ -25,4 +27,23 @@ pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 pub fn directory(near: &str) -> Result<tempfile::TempDir> {
     std::fs::create_dir_all(near)?;
     Ok(tempfile::Builder::new().prefix("bench-").tempdir_in(near)?)
+}
+
+/// Makes the kernel forget what it holds of the files in `directory` and below. Read again, all of them are cached alike;
+/// as they were written, they need not be.
+///
+/// # Errors
+/// What the file system says.
+pub fn forget_cached(directory: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            forget_cached(&path)?;
+        } else {
+            let file = std::fs::File::open(&path)?;
+            file.sync_all()?;
+            rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?;
+        }
+    }
+    Ok(())
 }

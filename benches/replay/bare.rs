@@ -11,7 +11,7 @@ use benches::{Result, Shape, Workload};
 use bytes::{Bytes, BytesMut};
 
 use crate::WRITE_REQUESTS;
-use crate::decode::{look, share};
+use crate::decode::{Decode, look};
 
 /// How much of the file is read at once: stays in a core's cache.
 const BLOCK_BYTES: usize = 256 << 10;
@@ -56,8 +56,8 @@ impl Image {
         self.command_bytes
     }
 
-    /// From the page cache: hands every request, as a value of its own, to a function that does nothing.
-    pub(crate) fn scan(&self) -> Result<()> {
+    /// Decodes every request, read from the page cache.
+    pub(crate) fn scan(&self, decode: Decode) -> Result<()> {
         let (mut offset, mut requests, mut block) = (0, 0, BytesMut::zeroed(BLOCK_BYTES));
         while offset < self.bytes.len() {
             let wanted = BLOCK_BYTES.min(self.bytes.len() - offset);
@@ -66,7 +66,7 @@ impl Image {
             let mut rest = whole.get(..wanted).unwrap_or_default();
             while let Some(mut record) = next_record(&mut rest)? {
                 while !record.is_empty() {
-                    requests += share(&whole, part(&mut record)?)?;
+                    requests += decode(&whole, part(&mut record)?)?;
                 }
             }
             offset += wanted - rest.len();
@@ -75,12 +75,12 @@ impl Image {
         self.check(requests)
     }
 
-    /// From memory, and without values of their own: looks at every request where it stands.
-    pub(crate) fn look(&self) -> Result<()> {
+    /// Looks at every request where it stands, in memory.
+    pub(crate) fn scan_memory(&self) -> Result<()> {
         let (mut rest, mut requests) = (self.bytes.as_slice(), 0);
         while let Some(mut record) = next_record(&mut rest)? {
             while !record.is_empty() {
-                requests += look(part(&mut record)?)?;
+                requests += look(&Bytes::new(), part(&mut record)?)?;
             }
         }
         self.check(requests)

@@ -12,7 +12,7 @@ use boat_core::{Call, CallOutcome, Membership};
 use bytes::Bytes;
 
 use crate::WRITE_REQUESTS;
-use crate::decode::{look, share};
+use crate::decode::Decode;
 
 /// As many calls as a node hands to its predictor at once, about.
 const BATCH_CALLS_MAX: usize = 1_024;
@@ -42,25 +42,13 @@ impl BoatLog {
         Ok(BoatLog { reader: log.reader(), requests: workload.requests() })
     }
 
-    /// Hands every request to a function that does nothing.
-    pub(crate) fn scan(&self) -> Result<()> {
-        let mut scan = self.reader.scan(1, self.reader.last_index() + 1)?;
+    /// Decodes every request.
+    pub(crate) fn scan(&self, decode: Decode) -> Result<()> {
+        let mut scan = self.reader.scan_ahead(1, self.reader.last_index() + 1)?;
         let (mut entries, mut requests) = (Vec::new(), 0);
         while scan.next_block(&mut entries)? {
             for entry in &entries {
-                requests += share(&entry.data, &entry.data)?;
-            }
-        }
-        self.check(requests)
-    }
-
-    /// Looks at every request where it stands.
-    pub(crate) fn look(&self) -> Result<()> {
-        let mut scan = self.reader.scan(1, self.reader.last_index() + 1)?;
-        let (mut entries, mut requests) = (Vec::new(), 0);
-        while scan.next_block(&mut entries)? {
-            for entry in &entries {
-                requests += look(&entry.data)?;
+                requests += decode(&entry.data, &entry.data)?;
             }
         }
         self.check(requests)
@@ -68,7 +56,7 @@ impl BoatLog {
 
     /// Applies every request as a node does that starts.
     pub(crate) fn replay(&self) -> Result<()> {
-        let mut scan = self.reader.scan(1, self.reader.last_index() + 1)?;
+        let mut scan = self.reader.scan_ahead(1, self.reader.last_index() + 1)?;
         let (mut applier, mut batch) = (Applier::new(SessionLimits::default()), Batch::default());
         let mut entries = Vec::new();
         while scan.next_block(&mut entries)? {

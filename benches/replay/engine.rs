@@ -7,7 +7,7 @@ use raft::eraftpb::Entry;
 use raft_engine::{Config, Engine, LogBatch, MessageExt};
 
 use crate::WRITE_REQUESTS;
-use crate::decode::share;
+use crate::decode::Decode;
 
 const REGION: u64 = 1;
 /// How many entries are fetched at once, and how many bytes of them: about a block of Boat's scan.
@@ -57,8 +57,8 @@ impl Peer {
         Ok(Peer { engine, requests: workload.requests(), last_index: index })
     }
 
-    /// Hands every request to a function that does nothing.
-    pub(crate) fn fetch(&self) -> Result<()> {
+    /// Decodes every request.
+    pub(crate) fn fetch(&self, decode: Decode) -> Result<()> {
         let (mut next, mut requests, mut entries) = (1, 0, Vec::new());
         while next <= self.last_index {
             let end = (next + FETCH_ENTRIES).min(self.last_index + 1);
@@ -66,7 +66,7 @@ impl Peer {
             self.engine.fetch_entries_to::<Entries>(REGION, next, end, Some(FETCH_BYTES), &mut entries)?;
             next += entries.len() as u64;
             for entry in &entries {
-                requests += share(&entry.data, &entry.data)?;
+                requests += decode(&entry.data, &entry.data)?;
             }
         }
         if requests == self.requests { Ok(()) } else { Err(format!("{requests} requests were found").into()) }

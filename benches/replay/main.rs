@@ -7,9 +7,10 @@
 //! - (c) again with one request of ten under a key of its own, for information;
 //! - (d) *raft-engine*: fetched from raft-engine, decoded and handed to that function (feature `peers`).
 //!
-//! All files are in the page cache. Decoding is the same for all: it makes a request a value of its own, whose body is a
-//! counted part of what was read, as a predictor gets it. Two more lines, for information, show what looking at each
-//! request in place costs: in the log, and in memory without any file. GB/s are of encoded requests.
+//! All files are in the page cache, read into it rather than written. Decoding is the same for all: it makes a request a
+//! value of its own, whose body is a counted part of what was read, as a predictor gets it. That costs more than reading does;
+//! so (a), (b) and (d) run once more *in place*, where a request is looked at where it stands, and (a) from plain memory, too.
+//! A log is judged against raft-engine by that. GB/s are of encoded requests.
 #![expect(clippy::print_stdout, reason = "a bench prints what it measures")]
 
 mod bare;
@@ -22,6 +23,7 @@ use benches::{Contender, Figure, Goal, Result, Shape, Size, machine, race};
 
 use self::bare::Image;
 use self::boat::BoatLog;
+use self::decode::{look, share};
 
 const ROUNDS: usize = 5;
 /// Bodies are of 32 B, 128 B and 1 KiB. Many requests share an entry; the last line shows what one alone costs.
@@ -56,15 +58,19 @@ fn measure(shape: Shape, size: Size) -> Result<Vec<Goal>> {
     let keyed = BoatLog::write(&directory.path().join("keyed"), keyed, writes)?;
     #[cfg(feature = "peers")]
     let engine = engine::Peer::write(&directory.path().join("engine"), shape, writes)?;
+    benches::forget_cached(directory.path())?;
     let mut contenders = vec![
-        Contender::new("(a) bare", || image.scan()),
-        Contender::new("(b) scan", || log.scan()),
+        Contender::new("(a) bare", || image.scan(share)),
+        Contender::new("(b) scan", || log.scan(share)),
         Contender::new("(c) replay", || log.replay()),
         Contender::new("(c) replay, 10 % keyed", || keyed.replay()),
-        Contender::new("in place: the log", || log.look()),
-        Contender::new("in place: memory", || image.look()),
+        Contender::new("in place: (a)", || image.scan(look)),
+        Contender::new("in place: (a) in memory", || image.scan_memory()),
+        Contender::new("in place: (b)", || log.scan(look)),
         #[cfg(feature = "peers")]
-        Contender::new("(d) raft-engine", || engine.fetch()),
+        Contender::new("in place: (d)", || engine.fetch(look)),
+        #[cfg(feature = "peers")]
+        Contender::new("(d) raft-engine", || engine.fetch(share)),
     ];
     let rounds = if size == Size::Test { 1 } else { ROUNDS };
     let seconds = race(&mut contenders, rounds)?;
@@ -83,22 +89,22 @@ fn measure(shape: Shape, size: Size) -> Result<Vec<Goal>> {
 /// What a shape's figures, in seconds, mean for the goals.
 fn goals(shape: Shape, seconds: &[Figure]) -> Vec<Goal> {
     let Shape { body_bytes, entry_requests, .. } = shape;
-    let [bare, scan, replay, _keyed, _log, _memory, peer @ ..] = seconds else { return Vec::new() };
-    let times = |of: &Figure| of.median() / scan.median();
+    let [bare, scan, replay, _keyed, _bare_in_place, _memory, scan_in_place, peer @ ..] = seconds else {
+        return Vec::new();
+    };
     let name = |what| format!("{what}_{body_bytes}B");
     let mut goals = Vec::new();
+    // The goals against the limit are about entries as they are under load.
     if entry_requests > 1 {
-        goals.push(Goal::at_least(name("scan_of_bare"), times(bare), 0.8));
+        goals.push(Goal::at_least(name("scan_of_bare"), bare.median() / scan.median(), 0.8));
     }
     if entry_requests > 1 && body_bytes == 128 {
         goals.push(Goal::at_least(name("replay_of_bare"), bare.median() / replay.median(), 0.3));
     }
-    if let [engine] = peer {
-        goals.push(Goal::at_least(
-            format!("{}_by_{entry_requests}", name("scan_of_raft_engine")),
-            times(engine),
-            2.0,
-        ));
+    if let [engine_in_place, _engine] = peer {
+        let times = engine_in_place.median() / scan_in_place.median();
+        let name = format!("{}_{entry_requests}_to_an_entry", name("scan_of_raft_engine"));
+        goals.push(Goal::at_least(name, times, 2.0));
     }
     goals
 }

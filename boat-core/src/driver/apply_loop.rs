@@ -107,7 +107,7 @@ impl<P: Predictor> ApplyLoop<P> {
         progress: &mut Progress,
     ) -> Result<(), End> {
         let reading = |error| End::Fatal(format!("reading the log: {error}"));
-        let mut scan = self.reader.scan(applier.index() + 1, last + 1).map_err(reading)?;
+        let mut scan = self.reader.scan_ahead(applier.index() + 1, last + 1).map_err(reading)?;
         let mut entries = Vec::new();
         while scan.next_block(&mut entries).map_err(reading)? {
             if self.shared.feed.is_stopped() {
