@@ -167,6 +167,8 @@ pub struct Applier {
     keys: Keys,
     /// The position that the next admitted request gets, less one: ahead of `position` while a batch runs.
     admitted: u64,
+    /// The term of the entry that is being admitted.
+    admitted_term: u64,
 }
 
 impl Applier {
@@ -226,6 +228,7 @@ impl Applier {
     /// admitted.
     pub fn admit(&mut self, batch: &mut Batch, entry: &LogEntry) -> Result<(), Malformed> {
         batch.last = Some((entry.index, entry.term));
+        self.admitted_term = entry.term;
         if entry.kind != EntryKind::Normal || entry.data.is_empty() {
             return Ok(());
         }
@@ -277,7 +280,12 @@ impl Applier {
                 OriginView::Opening(nonce) => nonce,
                 OriginView::Session { .. } | OriginView::Key(_) => 0,
             };
-            self.sessions.open(position, outcomes_max as usize, secret, self.time.age_ms);
+            self.sessions.open(
+                (position, self.admitted_term),
+                outcomes_max as usize,
+                secret,
+                self.time.age_ms,
+            );
             return Decision::Opened;
         }
         let predictions_before = self.predictions;
@@ -297,8 +305,14 @@ impl Applier {
             OriginView::Opening(_) if kind != RequestKind::OpenSession => {
                 Err(Refused::SessionExpired { session: 0 })
             }
-            OriginView::Opening(_) if self.sessions.has_room(&self.limits) => Ok(Known::New),
-            OriginView::Opening(_) => Err(Refused::TooManySessions),
+            OriginView::Opening(nonce) => match self.sessions.opened_with(*nonce) {
+                Some((position, term)) => {
+                    let result = CallOutcome::Output(Bytes::new());
+                    Ok(Known::Done(Outcome { position, term, result }))
+                }
+                None if self.sessions.has_room(&self.limits) => Ok(Known::New),
+                None => Err(Refused::TooManySessions),
+            },
             _ if kind == RequestKind::OpenSession => Err(Refused::SessionExpired { session: 0 }),
             OriginView::Session { request, lowest_unanswered } => {
                 self.sessions.begin(*request, *lowest_unanswered, hash, self.time.age_ms)

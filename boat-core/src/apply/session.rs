@@ -26,6 +26,8 @@ struct Session {
     active_age_ms: u64,
     /// The random number of its opening, which its owner alone knows: proves that a retry is the owner's client's.
     secret: u64,
+    /// The term of the entry that opened it.
+    term: u64,
 }
 
 /// All open sessions.
@@ -39,12 +41,19 @@ pub(crate) struct Sessions {
 }
 
 impl Sessions {
-    /// Opens the session whose opening has this position, which is higher than any before.
-    pub(crate) fn open(&mut self, position: u64, outcomes_max: usize, secret: u64, age_ms: u64) {
+    /// Opens the session whose opening has this position and term; the position is higher than any before.
+    pub(crate) fn open(&mut self, opening: (u64, u64), outcomes_max: usize, secret: u64, age_ms: u64) {
+        let (position, term) = opening;
         debug_assert!(self.open.last().is_none_or(|last| last.id < position), "positions rise");
         let window = Window::new(outcomes_max);
-        self.open.push(Session { id: position, window, active_age_ms: age_ms, secret });
+        self.open.push(Session { id: position, term, window, active_age_ms: age_ms, secret });
         self.changes += 1;
+    }
+
+    /// Position and term of the session that was opened with this secret: an opening that was sent twice opens one.
+    pub(crate) fn opened_with(&self, secret: u64) -> Option<(u64, u64)> {
+        let opened = self.open.iter().find(|session| session.secret == secret);
+        opened.map(|session| (session.id, session.term))
     }
 
     /// Rises whenever a session is opened or expires.

@@ -128,6 +128,16 @@ proptest! {
     }
 }
 
+#[test]
+fn an_opening_that_was_sent_twice_opens_one_session() {
+    let mut applier = Applier::new(SessionLimits::default());
+    let answers = apply(&mut applier, 1, vec![opening(7, 4), opening(7, 4), opening(8, 4)]);
+    let positions: Vec<u64> = answers.iter().map(|applied| output(applied).0).collect();
+    assert_eq!((positions, applier.sessions()), (vec![1, 1, 2], 2));
+    assert_eq!(output(&apply(&mut applier, 2, vec![opening(7, 4)])[0]), (1, String::new(), true));
+    assert_eq!(applier.position(), 2);
+}
+
 /// Applies entries in batches that end where `cuts` say.
 fn apply_cut(limits: SessionLimits, entries: &[LogEntry], cuts: &[bool]) -> (u64, Digest) {
     let mut applier = Applier::new(limits);

@@ -75,8 +75,9 @@ impl Limits {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SessionLimits {
-    /// How many outcomes of one session are kept, so how many requests of one client may be unanswered. Default 64; 1 to
-    /// 65,536. Equal on all nodes.
+    /// How many outcomes of one client's session are kept, so how many of its requests may be unanswered. A node's own
+    /// session, for requests without a key, keeps four times `proposals_max` instead, and clients cannot open sessions yet.
+    /// Default 64; 1 to 65,536. Equal on all nodes.
     pub session_outcomes_max: usize,
     /// How many sessions there may be. Default 1,024; 1 to 1,048,576. Equal on all nodes.
     pub sessions_max: usize,
