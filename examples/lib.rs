@@ -2,10 +2,11 @@
 
 use std::process::ExitCode;
 
-use boat_clipper::{Backend, BackendConfig, BackendKind, ModelKind};
+use boat_clipper::{Backend, BackendConfig, BackendError, BackendKind, ModelKind};
 use boat_core::config::NodeConfig;
 use boat_core::config::cli::{NodeFlags, with_defaults};
-use boat_core::{Error, run_node, supervisor};
+use boat_core::supervisor::{USAGE_STATUS, watch_parent};
+use boat_core::{Error, run_node};
 use boat_transport::TcpTransport;
 use clap::{CommandFactory, FromArgMatches, Parser};
 
@@ -36,8 +37,8 @@ pub struct NodeArguments {
 impl NodeArguments {
     /// Reads the arguments behind the program's name; ends the process for `--help` and for wrong ones.
     pub fn read(line: impl IntoIterator<Item = String>) -> Self {
-        let matches = with_defaults(Self::command()).get_matches_from(line);
-        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+        let matches = with_defaults(Self::command()).try_get_matches_from(line);
+        or_exit(matches.and_then(|matches| Self::from_arg_matches(&matches)))
     }
 
     /// Runs the node until it is told to stop.
@@ -46,7 +47,7 @@ impl NodeArguments {
     /// See [`run_node`].
     pub async fn run(self) -> Result<(), Error> {
         if self.supervised {
-            supervisor::watch_parent().map_err(|error| Error::Config(format!("--supervised: {error}")))?;
+            watch_parent().map_err(|error| Error::Config(format!("--supervised: {error}")))?;
         }
         let mut config: NodeConfig<BackendConfig> = self.node.load()?;
         let backend = &mut config.backend;
@@ -57,9 +58,22 @@ impl NodeArguments {
         let config = config.check()?;
         let transport = TcpTransport::bind(config.peer_listen_address()).await?;
         let backend = Backend::from_config(config.backend.clone()).await;
-        let backend = backend.map_err(|error| Error::Config(format!("backend: {error}")))?;
+        let backend = backend.map_err(|error| match error {
+            BackendError::Engine(error) => Error::Backend(error.to_string()),
+            wrong => Error::Config(format!("backend: {wrong}")),
+        })?;
         run_node(config, transport, backend, axum::Router::new()).await
     }
+}
+
+/// The arguments, unless they are wrong or ask for help: that is printed and ends the process, wrong ones with the status
+/// that tells a supervisor not to try again.
+pub fn or_exit<T>(parsed: Result<T, clap::Error>) -> T {
+    parsed.unwrap_or_else(|error| {
+        // Nobody is left to be told that the terminal is gone.
+        let _ = error.print();
+        std::process::exit(if error.use_stderr() { i32::from(USAGE_STATUS) } else { 0 })
+    })
 }
 
 /// Logs to standard error: `RUST_LOG` says what, all from `info` on by default.

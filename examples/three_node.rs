@@ -10,7 +10,7 @@ use boat_core::supervisor::{
     ChildSpec, PortNeed, Supervisor, SupervisorOptions, TemporaryDirectory, check_ports,
 };
 use clap::Parser;
-use examples::{NodeArguments, exit_code, start_logging};
+use examples::{NodeArguments, exit_code, or_exit, start_logging};
 
 /// The first argument that makes this program one node instead of the supervisor of several.
 const NODE: &str = "node";
@@ -131,7 +131,7 @@ async fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some(NODE) {
         return exit_code(NodeArguments::read(std::env::args().skip(1)).run().await);
     }
-    match Arguments::parse().run().await {
+    match or_exit(Arguments::try_parse()).run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err((status, error)) => {
             log::error!("{error}");

@@ -67,7 +67,7 @@ pub struct BackendConfig {
     pub kind: BackendKind,
     /// Which model. Default `echo`.
     pub model: ModelKind,
-    /// Declares that the model keeps no state, so that nothing is replayed to it. Default false.
+    /// Declares that the model keeps no state: what it answers does not depend on earlier requests. Default false.
     pub stateless: bool,
     /// Where the engine's query frontend listens; port 0 lets the system choose. Default `127.0.0.1:1337`.
     pub query_address: SocketAddr,

@@ -16,6 +16,7 @@ pub(crate) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// Reads `bytes`, which should be a `what`.
+    #[inline]
     pub(crate) fn new(bytes: &'a [u8], what: &'static str) -> Self {
         Reader { rest: bytes, what }
     }
@@ -24,32 +25,49 @@ impl<'a> Reader<'a> {
         Malformed(self.what)
     }
 
+    #[inline]
     pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
         let (head, rest) = self.rest.split_first_chunk::<N>().ok_or(Malformed(self.what))?;
         self.rest = rest;
         Ok(*head)
     }
 
+    #[inline]
     pub(crate) fn slice(&mut self, count: usize) -> Result<&'a [u8], Malformed> {
         let (head, rest) = self.rest.split_at_checked(count).ok_or(Malformed(self.what))?;
         self.rest = rest;
         Ok(head)
     }
 
+    #[inline]
     pub(crate) fn u8(&mut self) -> Result<u8, Malformed> {
         self.array::<1>().map(|[byte]| byte)
     }
 
+    #[inline]
     pub(crate) fn u16(&mut self) -> Result<u16, Malformed> {
         self.array().map(u16::from_le_bytes)
     }
 
+    #[inline]
     pub(crate) fn u32(&mut self) -> Result<u32, Malformed> {
         self.array().map(u32::from_le_bytes)
     }
 
+    #[inline]
     pub(crate) fn u64(&mut self) -> Result<u64, Malformed> {
         self.array().map(u64::from_le_bytes)
+    }
+
+    /// Several numbers of `u64`, checked as one.
+    #[inline]
+    pub(crate) fn numbers<const N: usize>(&mut self) -> Result<[u64; N], Malformed> {
+        let bytes = self.slice(N * 8)?;
+        let mut numbers = [0; N];
+        for (number, bytes) in numbers.iter_mut().zip(bytes.as_chunks().0) {
+            *number = u64::from_le_bytes(*bytes);
+        }
+        Ok(numbers)
     }
 
     pub(crate) fn u128(&mut self) -> Result<u128, Malformed> {
@@ -68,11 +86,13 @@ impl<'a> Reader<'a> {
     }
 
     /// Nothing may be left over.
+    #[inline]
     pub(crate) fn finish(self) -> Result<(), Malformed> {
         if self.rest.is_empty() { Ok(()) } else { Err(Malformed(self.what)) }
     }
 
     /// How many bytes are left.
+    #[inline]
     pub(crate) fn rest_bytes(&self) -> usize {
         self.rest.len()
     }
@@ -95,5 +115,5 @@ pub(crate) fn put_text(out: &mut Vec<u8>, text: &str) {
 
 /// The part of `whole` that `part`, a slice of it, covers; without copying.
 pub(crate) fn share(whole: &Bytes, part: &[u8]) -> Bytes {
-    if part.is_empty() { Bytes::new() } else { whole.slice_ref(part) }
+    whole.slice_ref(part)
 }

@@ -11,8 +11,11 @@
 
 use bytes::Bytes;
 
-use crate::codec::{Malformed, Reader, share};
+pub use self::view::{CommandView, OriginView, RequestView, Requests};
+use crate::codec::{Malformed, Reader};
 use crate::digest::RequestHash;
+
+mod view;
 
 /// The version that [`Command`]s are written with.
 const VERSION: u8 = 1;
@@ -122,27 +125,9 @@ impl Request {
     /// [`Malformed`] when `bytes` are not exactly one request.
     pub fn decode(bytes: &Bytes) -> Result<Request, Malformed> {
         let mut reader = Reader::new(bytes, "request");
-        let request = Self::read(&mut reader, bytes)?;
+        let request = RequestView::read(&mut reader)?;
         reader.finish()?;
-        Ok(request)
-    }
-
-    fn read(reader: &mut Reader<'_>, whole: &Bytes) -> Result<Request, Malformed> {
-        let body_bytes = reader.u32()? as usize;
-        let kind = RequestKind::from_byte(reader.u8()?).ok_or(Malformed("request kind"))?;
-        let origin = reader.u8()?;
-        let key_bytes = usize::from(reader.u16()?);
-        let origin = match origin {
-            0 => Origin::Opening(reader.u64()?),
-            1 => {
-                let request = SessionRequest { session: reader.u64()?, sequence: reader.u64()? };
-                Origin::Session { request, lowest_unanswered: reader.u64()? }
-            }
-            2 => Origin::Key(share(whole, reader.slice(key_bytes)?)),
-            _ => return Err(Malformed("request origin")),
-        };
-        let body = share(whole, reader.slice(body_bytes)?);
-        Ok(Request { kind, origin, body })
+        Ok(request.share(bytes))
     }
 
     /// What stands for this request when a retry is compared with it.
@@ -206,20 +191,12 @@ impl Command {
     /// # Errors
     /// [`Malformed`] when `bytes` are not exactly one command of a known version.
     pub fn decode(bytes: &Bytes) -> Result<Command, Malformed> {
-        let mut reader = Reader::new(bytes, "command");
-        if reader.u8()? != VERSION {
-            return Err(Malformed("command version"));
+        let view = CommandView::new(bytes)?;
+        let mut requests = Vec::with_capacity(view.requests().count_max());
+        for request in view.requests() {
+            requests.push(request?.share(bytes));
         }
-        reader.slice(3)?;
-        let count = reader.u32()?;
-        let (stamp_ms, seed) = (reader.u64()?, reader.u64()?);
-        // Bounded by what is there, not by what is claimed: a request takes eight bytes at least.
-        let mut requests = Vec::with_capacity((count as usize).min(bytes.len() / 8));
-        for _ in 0..count {
-            requests.push(Request::read(&mut reader, bytes)?);
-        }
-        reader.finish()?;
-        Ok(Command { stamp_ms, seed, requests })
+        Ok(Command { stamp_ms: view.stamp_ms, seed: view.seed, requests })
     }
 
     /// The command as bytes.

@@ -30,8 +30,8 @@ const GENESIS_MAGIC: &[u8; 8] = b"BOATGENE";
 const VERSION: u32 = 1;
 /// How long the small files of a directory may be.
 const FILE_BYTES_MAX: usize = 16 << 20;
-/// What belongs to one incarnation, and goes aside with it. The identity goes last: while it is there, the move is not done.
-const INCARNATION: [&str; 4] = [LOG, GENESIS, STALE, IDENTITY];
+/// What belongs to one incarnation and goes aside with it.
+const MOVED: [&str; 2] = [LOG, GENESIS];
 /// How many directories are kept aside.
 const ASIDE_MAX: u32 = 1_000;
 
@@ -67,10 +67,13 @@ impl Directory {
             Some(Identity { birth, boots, .. }) => (birth, boots),
         };
         let genesis = genesis(files.as_ref(), path).map_err(storage(&path.join(GENESIS)))?;
-        if identity.is_none() && genesis.is_some() {
+        let names = files.list(path).map_err(storage(path))?;
+        let has = |name: &str| names.iter().any(|there| there == name);
+        // Of a directory that is being set aside or wiped anything may be gone already.
+        if !has(STALE) && identity.is_none() && genesis.is_some() {
             return Err(storage(path)("it holds a genesis but no identity: files were taken out of it"));
         }
-        if genesis.is_none() && files.list(path).map_err(storage(path))?.iter().any(|name| name == LOG) {
+        if !has(STALE) && genesis.is_none() && has(LOG) {
             return Err(storage(path)("it holds a log but no genesis: files were taken out of it"));
         }
         let directory = Directory { files, path: path.to_owned(), node, birth, boots: boots + 1, genesis };
@@ -145,11 +148,24 @@ impl Directory {
         let too_many =
             || storage(&self.path)("too many directories were set aside: remove what is not needed");
         let aside = self.path.join(free.ok_or_else(too_many)?);
+        // A crash half way must never leave something that looks like a sound directory: the mark comes first and goes
+        // last, and the identity is replaced while it stands.
+        if self.stale()?.is_none() {
+            Self::mark_stale(files, &self.path, "it is being set aside")?;
+        }
         files.create_directory(&aside).map_err(storage(&aside))?;
-        for name in INCARNATION.iter().filter(|name| names.iter().any(|there| there == *name)) {
+        let identity = self.path.join(IDENTITY);
+        let former = read_file(files, &identity, FILE_BYTES_MAX).map_err(storage(&identity))?;
+        write_file_atomically(files, &aside.join(IDENTITY), &former).map_err(storage(&aside))?;
+        for name in MOVED.iter().filter(|name| names.iter().any(|there| there == *name)) {
             let from = self.path.join(name);
             files.rename(&from, &aside.join(name)).map_err(storage(&from))?;
         }
+        files.sync_directory(&aside).map_err(storage(&aside))?;
+        files.sync_directory(&self.path).map_err(storage(&self.path))?;
+        (self.birth, self.boots, self.genesis) = (birth, 0, None);
+        self.write_identity()?;
+        files.rename(&self.path.join(STALE), &aside.join(STALE)).map_err(storage(&aside))?;
         files.sync_directory(&aside).map_err(storage(&aside))?;
         files.sync_directory(&self.path).map_err(storage(&self.path))?;
         *self = Directory::open(self.files.clone(), &self.path, self.node, birth)?;
@@ -306,6 +322,33 @@ mod tests {
         assert!(aside.join("identity").exists() && aside.join("genesis").exists());
         assert_eq!((directory.birth(), directory.boots(), directory.genesis()), (Birth(2), 1, None));
         assert_eq!(open(path, 0, 3).unwrap().stale().unwrap(), None);
+    }
+
+    #[test]
+    fn a_crash_while_it_is_set_aside_leaves_a_mark_or_a_new_directory() {
+        use crate::log::files::{CallKind, Fault, SimFiles};
+        let (path, raft_id) = (Path::new("boat"), RaftId::new(NodeId(0), 5));
+        let kinds = [CallKind::Rename, CallKind::SyncDirectory, CallKind::Write, CallKind::SyncData];
+        let cases = kinds.iter().flat_map(|kind| (0..12).map(move |nth| (*kind, nth)));
+        for (seed, (kind, nth)) in cases.enumerate() {
+            for fault in [Fault::StopBefore, Fault::StopAfter] {
+                let files = SimFiles::new();
+                let open = |birth| Directory::open(Arc::new(files.clone()), path, NodeId(0), Birth(birth));
+                let mut directory = open(1).unwrap();
+                let limits = SessionLimits::default();
+                directory.adopt(Genesis { cluster: ClusterId(8), members: vec![], limits }, raft_id).unwrap();
+                files.create_directory(&path.join("log")).unwrap();
+                files.fail(kind, nth, fault);
+                // May succeed, where there is no such call.
+                let _ = directory.set_aside(Birth(2));
+                files.crash(seed as u64);
+                let after = open(3).unwrap();
+                let is_new = after.birth() != Birth(1) && after.genesis().is_none();
+                let is_marked = after.stale().unwrap().is_some();
+                let is_untouched = after.genesis().is_some() && files.list(&path.join("log")).is_ok();
+                assert!(is_new || is_marked || is_untouched, "{kind:?} {nth} {fault:?}: {after:?}");
+            }
+        }
     }
 
     #[test]

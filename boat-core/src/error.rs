@@ -28,8 +28,9 @@ pub enum PredictError {
         /// What is counted.
         what: &'static str,
     },
-    /// No leader was found, and the request never left this node. Definite.
-    #[error("no leader within {0:?}: a majority of the nodes must be up and see each other")]
+    /// No leader was found in the time that was waited, and the request never left this node. Definite. A node that is not
+    /// in the cluster yet does not wait.
+    #[error("this node knew of no leader for {0:?}: a majority of the nodes must be up and see each other")]
     NoLeader(Duration),
     /// The table of remembered keys is full of young ones. Definite: try again later, or without a key.
     #[error("the table of remembered keys is full")]
@@ -89,7 +90,7 @@ pub enum WipeError {
         "would lose the quorum: the other connected nodes that hold everything committed are no majority of all voters"
     )]
     WouldLoseQuorum,
-    /// Nobody could be asked in time.
+    /// Nobody could be asked in the time that was waited.
     #[error("no leader answered within {0:?}")]
     NoLeader(Duration),
 }
@@ -123,6 +124,20 @@ pub enum Error {
     /// The directory went back in time, or runs twice.
     #[error("stale data directory: {0}")]
     StaleDirectory(String),
+    /// An address cannot be listened on. It may be free again later: a program that started again can find that another
+    /// took its port meanwhile.
+    #[error("cannot listen on {address} for {purpose}: {reason}")]
+    Listen {
+        /// What it is for.
+        purpose: &'static str,
+        /// Which address.
+        address: std::net::SocketAddr,
+        /// What the operating system says.
+        reason: String,
+    },
+    /// The backend did not start.
+    #[error("backend: {0}")]
+    Backend(String),
     /// The transport could not start.
     #[error(transparent)]
     Transport(#[from] crate::transport::TransportError),
@@ -146,6 +161,10 @@ impl Error {
             }
             Error::Storage(why) => Error::Storage(why.clone()),
             Error::StaleDirectory(why) => Error::StaleDirectory(why.clone()),
+            Error::Listen { purpose, address, reason } => {
+                Error::Listen { purpose, address: *address, reason: reason.clone() }
+            }
+            Error::Backend(why) => Error::Backend(why.clone()),
             Error::Transport(error) => Error::Internal(error.to_string()),
             Error::Model(error) => Error::Internal(error.to_string()),
             Error::Internal(why) => Error::Internal(why.clone()),
@@ -153,14 +172,18 @@ impl Error {
     }
 
     /// The exit status for a process that ends because of this error: 64 usage, 74 storage, 75 directory in use, 76 stale
-    /// directory, 70 else (after BSD's `sysexits.h`).
+    /// directory, 70 else (after BSD's `sysexits.h`). Only 64 says that another try would end the same way.
     pub fn exit_status(&self) -> u8 {
         match self {
             Error::Config(_) | Error::Members(_) | Error::OtherNode { .. } => 64,
             Error::Storage(_) => 74,
             Error::DirectoryInUse(_) => 75,
             Error::StaleDirectory(_) => 76,
-            Error::Transport(_) | Error::Model(_) | Error::Internal(_) => 70,
+            Error::Listen { .. }
+            | Error::Backend(_)
+            | Error::Transport(_)
+            | Error::Model(_)
+            | Error::Internal(_) => 70,
         }
     }
 }

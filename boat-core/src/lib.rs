@@ -32,7 +32,9 @@ pub mod supervisor;
 pub mod transport;
 
 pub use codec::Malformed;
-pub use command::{Command, Origin, Request, RequestKind, SessionRequest};
+pub use command::{
+    Command, CommandView, Origin, OriginView, Request, RequestKind, RequestView, Requests, SessionRequest,
+};
 pub use error::{Error, PredictError, WipeError};
 pub use ids::{Birth, ClusterId, NodeId, RaftId};
 pub use membership::{Genesis, Member, MemberList, MemberListError, Membership};

@@ -1,6 +1,7 @@
 //! A model in plain Rust, in process.
 
 use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -128,7 +129,12 @@ impl<M: Model> ModelPredictor<M> {
             Ok(request) => request,
             Err(error) => return CallOutcome::Rejected(error.to_string()),
         };
-        let response = self.model.predict(&Context::of(call), request);
+        // The same request panics on every node in the same state, so it is an outcome like any other.
+        let predict = AssertUnwindSafe(|| self.model.predict(&Context::of(call), request));
+        let response = match catch_unwind(predict) {
+            Ok(response) => response,
+            Err(_) => return CallOutcome::Rejected("the model panicked on this request".to_owned()),
+        };
         match serde_json::to_vec(&response) {
             Ok(output) => CallOutcome::Output(output.into()),
             Err(error) => CallOutcome::Rejected(format!("the model's answer is not JSON: {error}")),

@@ -22,7 +22,7 @@ pub async fn run_node<B: Clone>(
     let stopping = |error: std::io::Error| Error::Internal(format!("no signals: {error}"));
     let mut signals = StopSignals::listen().map_err(stopping)?;
     let address = config.http_address;
-    let taken = |error: std::io::Error| Error::Config(format!("http_address {address}: {error}"));
+    let taken = |error: std::io::Error| Error::Listen { purpose: "HTTP", address, reason: error.to_string() };
     let listener = TcpListener::bind(address).await.map_err(taken)?;
     let options = config.http_options();
     let node = Node::builder(config.node_id)

@@ -8,8 +8,10 @@ use super::session::Known;
 use super::{Outcome, Refused, SessionLimits};
 use crate::digest::RequestHash;
 
-/// What one remembered key costs besides its key and its outcome, about: the table's own nodes.
-const ENTRY_BYTES: u64 = 200;
+/// What one remembered key counts besides its key: the table's own nodes, and its outcome, whatever that takes. Whether the
+/// table is full decides what is applied, so it must follow from the log alone: outcomes come when a batch has run, and
+/// batches are cut differently on every node and at every replay.
+const ENTRY_BYTES: u64 = 512;
 
 #[derive(Debug)]
 struct Remembered {
@@ -50,7 +52,7 @@ impl Keys {
     /// Looks `key` up, and remembers it when it is new.
     pub(crate) fn begin(
         &mut self,
-        key: &Bytes,
+        key: &[u8],
         hash: RequestHash,
         age_ms: u64,
         limits: &SessionLimits,
@@ -77,17 +79,14 @@ impl Keys {
     }
 
     /// Remembers the outcome of a request that [`Keys::begin`] called new.
-    pub(crate) fn finish(&mut self, key: &Bytes, outcome: &Outcome) {
+    pub(crate) fn finish(&mut self, key: &[u8], outcome: Outcome) {
         if let Some(known) = self.known.get_mut(key) {
-            let bytes = outcome.bytes() as u64;
-            known.bytes += bytes;
-            self.bytes += bytes;
-            known.outcome = Some(outcome.clone());
+            known.outcome = Some(outcome);
         }
     }
 
     /// The outcome of a request that was applied under `key`.
-    pub(crate) fn outcome(&self, key: &Bytes) -> Option<&Outcome> {
+    pub(crate) fn outcome(&self, key: &[u8]) -> Option<&Outcome> {
         self.known.get(key).and_then(|known| known.outcome.as_ref())
     }
 }

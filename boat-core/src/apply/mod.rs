@@ -8,6 +8,7 @@
 mod keys;
 mod session;
 mod time;
+mod window;
 
 use std::collections::BTreeMap;
 
@@ -16,10 +17,10 @@ use bytes::Bytes;
 use self::keys::Keys;
 use self::session::{Known, Sessions};
 use self::time::LogTime;
-use crate::codec::{Malformed, Reader};
+use crate::codec::{Malformed, Reader, share};
 use crate::digest::{Digest, RequestHash};
 use crate::log::{EntryKind, LogEntry};
-use crate::{Call, CallOutcome, Command, Origin, Request, RequestKind};
+use crate::{Call, CallOutcome, CommandView, Origin, OriginView, RequestKind, RequestView};
 
 /// The bounds of what is remembered about clients. They decide what is applied, so they are part of the genesis and the
 /// same on every node.
@@ -60,12 +61,10 @@ pub struct Outcome {
     pub result: CallOutcome,
 }
 
-impl Outcome {
-    fn bytes(&self) -> usize {
-        match &self.result {
-            CallOutcome::Output(output) => output.len(),
-            CallOutcome::Rejected(reason) => reason.len(),
-        }
+impl Default for Outcome {
+    /// No outcome of any request: position 0, with an empty output.
+    fn default() -> Self {
+        Outcome { position: 0, term: 0, result: CallOutcome::Output(Bytes::new()) }
     }
 }
 
@@ -105,16 +104,17 @@ pub struct Applied {
 }
 
 /// What a request waits for while its batch runs.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 enum Decision {
     /// The predictor's next outcome.
-    Call { position: u64 },
+    Call,
     /// Nothing: a session was opened.
-    Opened { position: u64 },
+    Opened,
     /// The outcome of the same request, earlier in the batch.
+    #[default]
     Joined,
-    /// Nothing.
-    Known(Result<Outcome, Refused>),
+    /// Nothing. Rare, so apart.
+    Known(Box<Result<Outcome, Refused>>),
 }
 
 #[derive(Debug)]
@@ -123,6 +123,13 @@ struct Slot {
     hash: RequestHash,
     decision: Decision,
     term: u64,
+}
+
+impl Default for Slot {
+    fn default() -> Self {
+        let (origin, decision) = (Origin::Opening(0), Decision::default());
+        Slot { origin, hash: RequestHash::default(), decision, term: 0 }
+    }
 }
 
 /// Requests on their way through the predictor: the calls to make, and who waits for which.
@@ -160,6 +167,8 @@ pub struct Applier {
     keys: Keys,
     /// The position that the next admitted request gets, less one: ahead of `position` while a batch runs.
     admitted: u64,
+    /// The term of the entry that is being admitted.
+    admitted_term: u64,
 }
 
 impl Applier {
@@ -220,67 +229,100 @@ impl Applier {
     /// Adds `entry`, the one after the last admitted, to `batch`.
     ///
     /// # Errors
-    /// [`Malformed`] when the entry's data is no command: it was not written by this software.
+    /// [`Malformed`] when the entry's data is no command: it was not written by this software, and nothing of it is
+    /// admitted.
     pub fn admit(&mut self, batch: &mut Batch, entry: &LogEntry) -> Result<(), Malformed> {
         batch.last = Some((entry.index, entry.term));
+        self.admitted_term = entry.term;
         if entry.kind != EntryKind::Normal || entry.data.is_empty() {
             return Ok(());
         }
-        let command = Command::decode(&entry.data)?;
+        let command = CommandView::new(&entry.data)?;
+        command.requests().try_for_each(|request| request.map(drop))?;
         self.time.advance(command.stamp_ms);
         self.sessions.expire(self.time.age_ms, &self.limits);
         self.keys.expire(self.time.age_ms, &self.limits);
-        batch.slots.reserve(command.requests.len());
-        batch.calls.reserve(command.requests.len());
-        for request in command.requests {
-            self.admit_request(batch, request, command.seed, entry.term);
+        batch.slots.reserve(command.requests().count_max());
+        batch.calls.reserve(command.requests().count_max());
+        for request in command.requests() {
+            self.admit_request(batch, entry, &request?, command.seed);
         }
         Ok(())
     }
 
-    fn admit_request(&mut self, batch: &mut Batch, request: Request, seed: u64, term: u64) {
-        let hash = request.hash();
-        let Request { kind, origin, body } = request;
-        let decision = match self.look_up(kind, &origin, hash) {
-            Ok(Known::New) if kind == RequestKind::OpenSession => {
-                self.admitted += 1;
-                let outcomes_max = opening_outcomes_max(&body).min(self.limits.session_outcomes_max);
-                let secret = match origin {
-                    Origin::Opening(nonce) => nonce,
-                    Origin::Session { .. } | Origin::Key(_) => 0,
-                };
-                self.sessions.open(self.admitted, outcomes_max as usize, secret, self.time.age_ms);
-                Decision::Opened { position: self.admitted }
-            }
-            Ok(Known::New) => {
-                self.admitted += 1;
-                let predictions_before = self.predictions;
-                self.predictions += u64::from(kind == RequestKind::Predict);
-                let position = self.admitted;
-                let time_ms = self.time.time_ms;
-                batch.calls.push(Call { position, predictions_before, kind, body, time_ms, seed });
-                Decision::Call { position }
-            }
+    fn admit_request(&mut self, batch: &mut Batch, entry: &LogEntry, request: &RequestView<'_>, seed: u64) {
+        let (hash, term) = (request.hash(), entry.term);
+        // The body is made long before it is moved, and the slot filled in where it stands: see `window::Slot`.
+        let body = share(&entry.data, request.body);
+        batch.slots.push(Slot::default());
+        let decision = match self.look_up(request.kind, &request.origin, hash) {
+            Ok(Known::New) => self.admit_new(&mut batch.calls, request, body, seed),
             Ok(Known::Running) => Decision::Joined,
-            Ok(Known::Done(outcome)) => Decision::Known(Ok(outcome)),
-            Err(refused) => Decision::Known(Err(refused)),
+            Ok(Known::Done(outcome)) => Decision::Known(Box::new(Ok(outcome))),
+            Err(refused) => Decision::Known(Box::new(Err(refused))),
         };
-        batch.slots.push(Slot { origin, hash, decision, term });
+        if let Some(slot) = batch.slots.last_mut() {
+            slot.hash = hash;
+            slot.term = term;
+            slot.decision = decision;
+            slot.origin = request.origin.share(&entry.data);
+        }
     }
 
-    fn look_up(&mut self, kind: RequestKind, origin: &Origin, hash: RequestHash) -> Result<Known, Refused> {
+    /// Gives a new request its position.
+    fn admit_new(
+        &mut self,
+        calls: &mut Vec<Call>,
+        request: &RequestView<'_>,
+        body: Bytes,
+        seed: u64,
+    ) -> Decision {
+        self.admitted += 1;
+        let (position, kind) = (self.admitted, request.kind);
+        if kind == RequestKind::OpenSession {
+            let outcomes_max = opening_outcomes_max(&body).min(self.limits.session_outcomes_max);
+            let secret = match request.origin {
+                OriginView::Opening(nonce) => nonce,
+                OriginView::Session { .. } | OriginView::Key(_) => 0,
+            };
+            self.sessions.open(
+                (position, self.admitted_term),
+                outcomes_max as usize,
+                secret,
+                self.time.age_ms,
+            );
+            return Decision::Opened;
+        }
+        let predictions_before = self.predictions;
+        self.predictions += u64::from(kind == RequestKind::Predict);
+        calls.push(Call { position, predictions_before, kind, body, time_ms: self.time.time_ms, seed });
+        Decision::Call
+    }
+
+    fn look_up(
+        &mut self,
+        kind: RequestKind,
+        origin: &OriginView<'_>,
+        hash: RequestHash,
+    ) -> Result<Known, Refused> {
         match origin {
             // The origin and the kind belong together; an opening under a key would be a session that nobody can name.
-            Origin::Opening(_) if kind != RequestKind::OpenSession => {
+            OriginView::Opening(_) if kind != RequestKind::OpenSession => {
                 Err(Refused::SessionExpired { session: 0 })
             }
-            Origin::Opening(_) if self.sessions.has_room(&self.limits) => Ok(Known::New),
-            Origin::Opening(_) => Err(Refused::TooManySessions),
+            OriginView::Opening(nonce) => match self.sessions.opened_with(*nonce) {
+                Some((position, term)) => {
+                    let result = CallOutcome::Output(Bytes::new());
+                    Ok(Known::Done(Outcome { position, term, result }))
+                }
+                None if self.sessions.has_room(&self.limits) => Ok(Known::New),
+                None => Err(Refused::TooManySessions),
+            },
             _ if kind == RequestKind::OpenSession => Err(Refused::SessionExpired { session: 0 }),
-            Origin::Session { request, lowest_unanswered } => {
+            OriginView::Session { request, lowest_unanswered } => {
                 self.sessions.begin(*request, *lowest_unanswered, hash, self.time.age_ms)
             }
-            Origin::Key(key) => self.keys.begin(key, hash, self.time.age_ms, &self.limits),
+            OriginView::Key(key) => self.keys.begin(key, hash, self.time.age_ms, &self.limits),
         }
     }
 
@@ -298,8 +340,20 @@ impl Applier {
         assert_eq!(batch.calls.len(), outcomes.len(), "one outcome for each call");
         let mut outcomes = outcomes.into_iter();
         for slot in batch.slots.drain(..) {
-            let applied = self.complete_request(&slot, &mut outcomes);
+            let result = match &slot.decision {
+                Decision::Call => outcomes.next().unwrap_or_else(no_outcome),
+                Decision::Opened => CallOutcome::Output(Bytes::new()),
+                Decision::Joined | Decision::Known(_) => {
+                    answer(&slot.origin, slot.hash, &self.repeated(&slot));
+                    continue;
+                }
+            };
+            let outcome = self.count(&slot, result);
+            let applied = Applied { result: Ok(outcome), replayed: false };
             answer(&slot.origin, slot.hash, &applied);
+            if let Ok(outcome) = applied.result {
+                self.remember(&slot, outcome);
+            }
         }
         batch.calls.clear();
         if let Some((index, term)) = batch.last.take() {
@@ -308,34 +362,45 @@ impl Applier {
         debug_assert_eq!(self.position, self.admitted);
     }
 
-    fn complete_request(&mut self, slot: &Slot, outcomes: &mut impl Iterator<Item = CallOutcome>) -> Applied {
-        let (position, result) = match &slot.decision {
-            Decision::Known(result) => return Applied { replayed: result.is_ok(), result: result.clone() },
-            Decision::Joined => {
+    /// What a request gets that is not new.
+    fn repeated(&self, slot: &Slot) -> Applied {
+        match &slot.decision {
+            Decision::Known(result) => Applied { replayed: result.is_ok(), result: result.as_ref().clone() },
+            Decision::Joined | Decision::Call | Decision::Opened => {
                 let outcome = self.outcome(&slot.origin).cloned();
-                return Applied { result: outcome.ok_or(Refused::OutcomeForgotten), replayed: true };
+                Applied { result: outcome.ok_or(Refused::OutcomeForgotten), replayed: true }
             }
-            Decision::Opened { position } => (*position, CallOutcome::Output(Bytes::new())),
-            Decision::Call { position } => {
-                let lost = || CallOutcome::Rejected("the predictor gave no outcome".to_owned());
-                (*position, outcomes.next().unwrap_or_else(lost))
-            }
-        };
+        }
+    }
+
+    /// Counts the outcome of a new request, and folds it into the digest.
+    #[inline]
+    fn count(&mut self, slot: &Slot, result: CallOutcome) -> Outcome {
         let (kind, bytes) = match &result {
             CallOutcome::Output(output) => (0, output.as_ref()),
             CallOutcome::Rejected(reason) => (1, reason.as_bytes()),
         };
-        debug_assert_eq!(position, self.position + 1, "positions are dense");
-        self.digest = self.digest.fold(position, slot.hash, kind, bytes);
-        self.position = position;
-        let outcome = Outcome { position, term: slot.term, result };
+        // The position that the request was admitted with: new requests complete in the order of their admission.
+        self.position += 1;
+        self.digest = self.digest.fold(self.position, slot.hash, kind, bytes);
+        Outcome { position: self.position, term: slot.term, result }
+    }
+
+    /// Keeps the outcome of a new request for its retries.
+    #[inline]
+    fn remember(&mut self, slot: &Slot, outcome: Outcome) {
         match &slot.origin {
             Origin::Opening(_) => {}
-            Origin::Session { request, .. } => self.sessions.finish(*request, slot.hash, &outcome),
-            Origin::Key(key) => self.keys.finish(key, &outcome),
+            Origin::Session { request, .. } => self.sessions.finish(*request, slot.hash, outcome),
+            Origin::Key(key) => self.keys.finish(key, outcome),
         }
-        Applied { result: Ok(outcome), replayed: false }
     }
+}
+
+/// Stands for an outcome that the predictor owes: callers check that there is one for each call.
+#[cold]
+fn no_outcome() -> CallOutcome {
+    CallOutcome::Rejected("the predictor gave no outcome".to_owned())
 }
 
 /// The body of an opening: how many outcomes its owner wants kept.

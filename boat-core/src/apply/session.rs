@@ -1,21 +1,11 @@
 //! Sessions: a client's identity and its latest outcomes, which make its retries harmless (design D15).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
+use super::window::{SlotState, Window};
 use super::{Outcome, Refused, SessionLimits};
 use crate::SessionRequest;
 use crate::digest::RequestHash;
-
-/// What a session knows of one of its requests.
-#[derive(Debug, Clone)]
-enum Slot {
-    /// Nothing: it has not been applied.
-    Empty,
-    /// It is in the batch being applied.
-    Running(RequestHash),
-    /// It was applied.
-    Done(RequestHash, Outcome),
-}
 
 /// What the table says of a request, before it is applied.
 #[derive(Debug, PartialEq)]
@@ -28,56 +18,42 @@ pub(crate) enum Known {
     Done(Outcome),
 }
 
-/// The latest outcomes of one session: a window that starts at its lowest unanswered number.
 #[derive(Debug)]
 struct Session {
-    lowest: u64,
-    slots: VecDeque<Slot>,
-    outcomes_max: usize,
+    /// The position of its opening.
+    id: u64,
+    window: Window,
     active_age_ms: u64,
     /// The random number of its opening, which its owner alone knows: proves that a retry is the owner's client's.
     secret: u64,
-}
-
-impl Session {
-    fn forget_below(&mut self, lowest: u64) {
-        if lowest > self.lowest {
-            let count = usize::try_from(lowest - self.lowest).unwrap_or(usize::MAX);
-            // A running request is unanswered by nature; a client that says otherwise loses only its own outcome.
-            self.slots.drain(..count.min(self.slots.len()));
-            self.lowest = lowest;
-        }
-    }
-
-    fn slot(&mut self, sequence: u64) -> Result<&mut Slot, Refused> {
-        let place = sequence.checked_sub(self.lowest).ok_or(Refused::OutcomeForgotten)?;
-        let place = usize::try_from(place).unwrap_or(usize::MAX);
-        if place >= self.outcomes_max {
-            return Err(Refused::WindowFull { outcomes_max: self.outcomes_max });
-        }
-        if place >= self.slots.len() {
-            self.slots.resize(place + 1, Slot::Empty);
-        }
-        self.slots.get_mut(place).ok_or(Refused::OutcomeForgotten)
-    }
+    /// The term of the entry that opened it.
+    term: u64,
 }
 
 /// All open sessions.
 #[derive(Debug, Default)]
 pub(crate) struct Sessions {
-    open: BTreeMap<u64, Session>,
+    /// By rising id, which is the order in which they were opened: found faster than in a tree.
+    open: Vec<Session>,
     /// No session expires before this age: the table is searched only then.
     next_expiry_age_ms: u64,
     changes: u64,
 }
 
 impl Sessions {
-    /// Opens the session whose opening has this position.
-    pub(crate) fn open(&mut self, position: u64, outcomes_max: usize, secret: u64, age_ms: u64) {
-        let slots = VecDeque::new();
-        let session = Session { lowest: 0, slots, outcomes_max, active_age_ms: age_ms, secret };
-        self.open.insert(position, session);
+    /// Opens the session whose opening has this position and term; the position is higher than any before.
+    pub(crate) fn open(&mut self, opening: (u64, u64), outcomes_max: usize, secret: u64, age_ms: u64) {
+        let (position, term) = opening;
+        debug_assert!(self.open.last().is_none_or(|last| last.id < position), "positions rise");
+        let window = Window::new(outcomes_max);
+        self.open.push(Session { id: position, term, window, active_age_ms: age_ms, secret });
         self.changes += 1;
+    }
+
+    /// Position and term of the session that was opened with this secret: an opening that was sent twice opens one.
+    pub(crate) fn opened_with(&self, secret: u64) -> Option<(u64, u64)> {
+        let opened = self.open.iter().find(|session| session.secret == secret);
+        opened.map(|session| (session.id, session.term))
     }
 
     /// Rises whenever a session is opened or expires.
@@ -87,7 +63,7 @@ impl Sessions {
 
     /// The secret of each open session.
     pub(crate) fn secrets(&self) -> BTreeMap<u64, u64> {
-        self.open.iter().map(|(id, session)| (*id, session.secret)).collect()
+        self.open.iter().map(|session| (session.id, session.secret)).collect()
     }
 
     /// Whether another session may be opened.
@@ -102,9 +78,9 @@ impl Sessions {
         }
         let expires = |session: &Session| session.active_age_ms.saturating_add(limits.session_age_ms_max);
         let before = self.open.len();
-        self.open.retain(|_, session| expires(session) >= age_ms);
+        self.open.retain(|session| expires(session) >= age_ms);
         self.changes += u64::from(self.open.len() != before);
-        let earliest = self.open.values().map(expires).min();
+        let earliest = self.open.iter().map(expires).min();
         self.next_expiry_age_ms = earliest.unwrap_or(age_ms.saturating_add(limits.session_age_ms_max));
     }
 
@@ -117,42 +93,51 @@ impl Sessions {
         age_ms: u64,
     ) -> Result<Known, Refused> {
         let SessionRequest { session, sequence } = request;
-        let found = self.open.get_mut(&session).ok_or(Refused::SessionExpired { session })?;
+        let found = self.find_mut(session).ok_or(Refused::SessionExpired { session })?;
         found.active_age_ms = age_ms;
-        found.forget_below(lowest_unanswered.min(sequence));
-        let slot = found.slot(sequence)?;
-        match slot {
-            Slot::Empty => {
-                *slot = Slot::Running(hash);
+        found.window.forget_below(lowest_unanswered.min(sequence));
+        let slot = found.window.slot(sequence)?;
+        match slot.state {
+            SlotState::Empty => {
+                slot.hash = hash;
+                slot.state = SlotState::Running;
                 Ok(Known::New)
             }
-            Slot::Running(first) if *first == hash => Ok(Known::Running),
-            Slot::Done(first, outcome) if *first == hash => Ok(Known::Done(outcome.clone())),
-            Slot::Done(_, outcome) => Err(Refused::KeyReused { position: outcome.position }),
-            Slot::Running(_) => Err(Refused::KeyReused { position: 0 }),
+            SlotState::Running if slot.hash == hash => Ok(Known::Running),
+            SlotState::Running => Err(Refused::KeyReused { position: 0 }),
+            SlotState::Done => match slot.outcome() {
+                Some(outcome) if slot.hash == hash => Ok(Known::Done(outcome.clone())),
+                first => Err(Refused::KeyReused { position: first.map_or(0, |outcome| outcome.position) }),
+            },
         }
     }
 
     /// Remembers the outcome of a request that [`Sessions::begin`] called new.
-    pub(crate) fn finish(&mut self, request: SessionRequest, hash: RequestHash, outcome: &Outcome) {
-        let found = self.open.get_mut(&request.session);
-        if let Some(Ok(slot)) = found.map(|session| session.slot(request.sequence)) {
-            *slot = Slot::Done(hash, outcome.clone());
+    #[inline]
+    pub(crate) fn finish(&mut self, request: SessionRequest, hash: RequestHash, outcome: Outcome) {
+        let found = self.find_mut(request.session);
+        if let Some(Ok(slot)) = found.map(|session| session.window.slot(request.sequence)) {
+            slot.finish(hash, outcome);
         }
     }
 
     /// The outcome of a request that was applied.
     pub(crate) fn outcome(&self, request: SessionRequest) -> Option<&Outcome> {
-        let session = self.open.get(&request.session)?;
-        let place = usize::try_from(request.sequence.checked_sub(session.lowest)?).ok()?;
-        match session.slots.get(place)? {
-            Slot::Done(_, outcome) => Some(outcome),
-            Slot::Empty | Slot::Running(_) => None,
-        }
+        let session = self.open.get(self.place(request.session)?)?;
+        session.window.get(request.sequence)?.outcome()
     }
 
     /// How many are open.
     pub(crate) fn len(&self) -> usize {
         self.open.len()
+    }
+
+    fn place(&self, id: u64) -> Option<usize> {
+        self.open.binary_search_by_key(&id, |session| session.id).ok()
+    }
+
+    fn find_mut(&mut self, id: u64) -> Option<&mut Session> {
+        let place = self.place(id)?;
+        self.open.get_mut(place)
     }
 }

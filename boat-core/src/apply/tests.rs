@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::SessionRequest;
+use crate::{Command, Request, SessionRequest};
 
 fn entry(index: u64, stamp_ms: u64, requests: Vec<Request>) -> LogEntry {
     let data = Command { stamp_ms, seed: 7, requests }.encode().into();
@@ -86,7 +86,7 @@ fn sessions_and_keys_grow_old_by_log_age() {
 
 #[test]
 fn a_full_key_table_refuses_the_young_and_remembers_the_old() {
-    let limits = SessionLimits { key_table_bytes_max: 250, ..SessionLimits::default() };
+    let limits = SessionLimits { key_table_bytes_max: 600, ..SessionLimits::default() };
     let mut applier = Applier::new(limits);
     let answers = apply(&mut applier, 1, vec![keyed("a", "x"), keyed("b", "x"), keyed("c", "x")]);
     assert_eq!(answers[2].result, Err(Refused::KeyTableFull));
@@ -125,5 +125,59 @@ proptest! {
             }
             prop_assert_eq!(applier.position(), model.len() as u64 + 1);
         }
+    }
+}
+
+#[test]
+fn an_opening_that_was_sent_twice_opens_one_session() {
+    let mut applier = Applier::new(SessionLimits::default());
+    let answers = apply(&mut applier, 1, vec![opening(7, 4), opening(7, 4), opening(8, 4)]);
+    let positions: Vec<u64> = answers.iter().map(|applied| output(applied).0).collect();
+    assert_eq!((positions, applier.sessions()), (vec![1, 1, 2], 2));
+    assert_eq!(output(&apply(&mut applier, 2, vec![opening(7, 4)])[0]), (1, String::new(), true));
+    assert_eq!(applier.position(), 2);
+}
+
+/// Applies entries in batches that end where `cuts` say.
+fn apply_cut(limits: SessionLimits, entries: &[LogEntry], cuts: &[bool]) -> (u64, Digest) {
+    let mut applier = Applier::new(limits);
+    let mut batch = Batch::default();
+    for (n, entry) in entries.iter().enumerate() {
+        applier.admit(&mut batch, entry).unwrap();
+        if n + 1 == entries.len() || cuts.get(n).copied().unwrap_or(false) {
+            let say = |call: &Call| CallOutcome::Output(vec![b'x'; 100 + call.position as usize].into());
+            let outcomes = batch.calls.iter().map(say).collect();
+            applier.complete(&mut batch, outcomes, |_, _, _| {});
+        }
+    }
+    (applier.position(), applier.digest())
+}
+
+proptest! {
+    /// Batches are cut differently on every node and at every replay, and that must not show.
+    #[test]
+    fn where_batches_are_cut_decides_nothing(
+        keys in vec(vec(0_u8..12, 0..4), 1..20),
+        stamps in vec(0_u64..2_000, 20),
+        cuts in vec(any::<bool>(), 20),
+    ) {
+        let limits = SessionLimits {
+            key_table_bytes_max: 3_000,
+            key_age_ms: 4_000,
+            session_age_ms_max: 3_000,
+            sessions_max: 3,
+            ..SessionLimits::default()
+        };
+        let mut stamp_ms = 1;
+        let entries: Vec<LogEntry> = keys.iter().zip(&stamps).zip(1..).map(|((keys, passed), index)| {
+            stamp_ms += passed;
+            let request = |key: &u8| match key {
+                0 => opening(index, 4),
+                1..3 => numbered(u64::from(*key), index / 2, 0, "in a session"),
+                _ => keyed(&key.to_string(), "under a key"),
+            };
+            entry(index, stamp_ms, keys.iter().map(request).collect())
+        }).collect();
+        prop_assert_eq!(apply_cut(limits, &entries, &cuts), apply_cut(limits, &entries, &[true; 20]));
     }
 }

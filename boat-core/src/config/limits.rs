@@ -20,10 +20,10 @@ pub struct Limits {
     pub proposals_max: usize,
     /// How many bytes those requests may have together. Default 64 MiB; at least `request_bytes_max`, at most 4 GiB.
     pub proposal_bytes_max: usize,
-    /// How many bytes one request's body may have. Default 1 MiB; 1 byte to 64 MiB. The same on all nodes.
+    /// How many bytes one request's body may have. Default 1 MiB; 1 byte to 8 MiB, so that an entry fits a frame of the peers. The same on all nodes.
     pub request_bytes_max: usize,
     /// How many bytes of requests are packed into one entry of the log; a single request that is longer goes alone. Default
-    /// 1 MiB; 1 KiB to 64 MiB.
+    /// 1 MiB; 1 KiB to 8 MiB.
     pub command_bytes_max: usize,
     /// How long one segment file of the log is, in bytes. Default 64 MiB; at least twice the longer of `request_bytes_max`
     /// and `command_bytes_max`, at most 1 GiB.
@@ -58,9 +58,9 @@ impl Limits {
 
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         bound("limits.proposals_max", self.proposals_max, 1..=1 << 20)?;
-        bound("limits.request_bytes_max", self.request_bytes_max, 1..=64 * MIB)?;
+        bound("limits.request_bytes_max", self.request_bytes_max, 1..=8 * MIB)?;
         bound("limits.proposal_bytes_max", self.proposal_bytes_max, self.request_bytes_max..=4_096 * MIB)?;
-        bound("limits.command_bytes_max", self.command_bytes_max, KIB..=64 * MIB)?;
+        bound("limits.command_bytes_max", self.command_bytes_max, KIB..=8 * MIB)?;
         let segment_bytes_min = 2 * self.request_bytes_max.max(self.command_bytes_max);
         bound("limits.segment_bytes", self.segment_bytes, segment_bytes_min..=1_024 * MIB)?;
         bound("limits.leader_wait_ms", self.leader_wait_ms, 0..=60_000)?;
@@ -75,8 +75,9 @@ impl Limits {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SessionLimits {
-    /// How many outcomes of one session are kept, so how many requests of one client may be unanswered. Default 64; 1 to
-    /// 65,536. Equal on all nodes.
+    /// How many outcomes of one client's session are kept, so how many of its requests may be unanswered. A node's own
+    /// session, for requests without a key, keeps four times `proposals_max` instead, and clients cannot open sessions yet.
+    /// Default 64; 1 to 65,536. Equal on all nodes.
     pub session_outcomes_max: usize,
     /// How many sessions there may be. Default 1,024; 1 to 1,048,576. Equal on all nodes.
     pub sessions_max: usize,

@@ -113,8 +113,8 @@ fn every_bound_holds_at_its_edge() {
         "timing.election_ticks": timing.election_ticks, 6, 1_000, below Some(5), above Some(1_001);
         "limits.proposals_max": limits.proposals_max, 1, MIB, below Some(0), above Some(MIB + 1);
         "limits.proposal_bytes_max": limits.proposal_bytes_max, MIB, 4_096 * MIB, below Some(MIB - 1), above Some(4_096 * MIB + 1);
-        "limits.request_bytes_max": limits.request_bytes_max, 1, 32 * MIB, below Some(0), above Some(64 * MIB + 1);
-        "limits.command_bytes_max": limits.command_bytes_max, 1_024, 32 * MIB, below Some(1_023), above Some(64 * MIB + 1);
+        "limits.request_bytes_max": limits.request_bytes_max, 1, 8 * MIB, below Some(0), above Some(8 * MIB + 1);
+        "limits.command_bytes_max": limits.command_bytes_max, 1_024, 8 * MIB, below Some(1_023), above Some(8 * MIB + 1);
         "limits.segment_bytes": limits.segment_bytes, 2 * MIB, 1_024 * MIB, below Some(2 * MIB - 1), above Some(1_024 * MIB + 1);
         "limits.leader_wait_ms": limits.leader_wait_ms, 0, 60_000, below None, above Some(60_001);
         "sessions.session_outcomes_max": sessions.session_outcomes_max, 1, 65_536, below Some(0), above Some(65_537);

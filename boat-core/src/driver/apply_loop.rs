@@ -22,6 +22,9 @@ const PULL_BYTES_MAX: usize = 4 << 20;
 /// How long to wait before an unavailable backend is tried again: doubled each time, from the first to the second.
 const RETRY_WAIT: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
+/// How long to wait before a state that is lost again and again is rebuilt once more, at the longest.
+const REBUILD_WAIT_MAX: Duration = Duration::from_secs(10);
+
 /// Why a pass over the log ended.
 enum End {
     /// The node stops.
@@ -45,6 +48,7 @@ pub(crate) struct ApplyLoop<P> {
 impl<P: Predictor> ApplyLoop<P> {
     /// Runs until the feed stops.
     pub(crate) async fn run(mut self) {
+        let (mut lost_at, mut wait) = (0, RETRY_WAIT.0);
         loop {
             match self.pass().await {
                 End::Stopped => return,
@@ -57,6 +61,14 @@ impl<P: Predictor> ApplyLoop<P> {
                         backend.error = Some(why);
                         backend.rebuilds += 1;
                     });
+                    // Lost again at the same place: something there breaks it every time.
+                    let position = self.shared.applied().position;
+                    wait = if position > lost_at { RETRY_WAIT.0 } else { (wait * 2).min(REBUILD_WAIT_MAX) };
+                    lost_at = lost_at.max(position);
+                    tokio::select! {
+                        () = self.shared.feed.stopped() => return,
+                        () = tokio::time::sleep(wait) => {}
+                    }
                 }
             }
         }
@@ -95,7 +107,7 @@ impl<P: Predictor> ApplyLoop<P> {
         progress: &mut Progress,
     ) -> Result<(), End> {
         let reading = |error| End::Fatal(format!("reading the log: {error}"));
-        let mut scan = self.reader.scan(applier.index() + 1, last + 1).map_err(reading)?;
+        let mut scan = self.reader.scan_ahead(applier.index() + 1, last + 1).map_err(reading)?;
         let mut entries = Vec::new();
         while scan.next_block(&mut entries).map_err(reading)? {
             if self.shared.feed.is_stopped() {
@@ -117,6 +129,9 @@ impl<P: Predictor> ApplyLoop<P> {
             let admitted = applier.admit(batch, entry);
             admitted.map_err(|error| End::Fatal(format!("entry {}: {error}", entry.index)))?;
             if batch.calls.len() >= BATCH_CALLS_MAX || n + 1 == entries.len() {
+                if self.shared.feed.is_stopped() {
+                    return Err(End::Stopped);
+                }
                 self.run_batch(applier, batch).await?;
                 progress.advanced(&self.shared, applier);
             }
@@ -161,7 +176,12 @@ impl<P: Predictor> ApplyLoop<P> {
         let mut wait = RETRY_WAIT.0;
         while let Some(calls) = batch.calls.get(done.len()..).filter(|calls| !calls.is_empty()) {
             let mut outcomes = Vec::with_capacity(calls.len());
-            let result = self.predictor.predict(calls, &mut outcomes).await;
+            let shared = self.shared.clone();
+            let result = tokio::select! {
+                biased;
+                result = self.predictor.predict(calls, &mut outcomes) => result,
+                () = shared.feed.stopped() => return Err(End::Stopped),
+            };
             let progressed = !outcomes.is_empty();
             done.append(&mut outcomes);
             match result {

@@ -65,6 +65,12 @@ impl<P: Predictor> Launch<P> {
             if self.directory.genesis().is_none() || stale.is_some() {
                 say(Ok(()));
             }
+            if let (Some(why), None) = (&stale, self.directory.genesis()) {
+                // It was on its way aside, or being wiped, when this process ended: the others had agreed.
+                let why = why.clone();
+                self.begin_anew(&why)?;
+                continue;
+            }
             let Some((genesis, raft_id)) = self.genesis()? else { return Ok(()) };
             self.desk.joined(genesis.cluster, raft_id);
             let unusable = match stale {
@@ -87,22 +93,31 @@ impl<P: Predictor> Launch<P> {
             if !aside::may_begin_anew(&self, raft_id, &unusable)? {
                 return Ok(());
             }
-            let aside = self.directory.set_aside(aside::random_birth())?;
-            log::warn!("node {}: {unusable}; kept in {}, joining anew", self.shared.node, aside.display());
-            self.desk.reborn(self.directory.birth(), self.directory.boots());
-            self.shared.set_consensus(|view| *view = ConsensusView::default());
-            self.links.renew();
+            self.begin_anew(&unusable)?;
         }
+    }
+
+    /// Keeps what stands in the directory aside, and goes on as an empty node.
+    fn begin_anew(&mut self, why: &str) -> Result<(), Error> {
+        let aside = self.directory.set_aside(aside::random_birth())?;
+        log::warn!("node {}: {why}; kept in {}, joining anew", self.shared.node, aside.display());
+        self.desk.reborn(self.directory.birth(), self.directory.boots());
+        self.shared.set_consensus(|view| *view = ConsensusView::default());
+        self.links.renew();
+        Ok(())
     }
 
     fn serve(self, genesis: Genesis, raft_id: RaftId, log: Log, recovered: Recovered) -> Result<(), Error> {
         let (files, path) = (self.directory.files().clone(), self.directory.path().to_owned());
+        let shared = self.shared.clone();
         let (driver, applier) = self.assemble(genesis, raft_id, log, recovered)?;
         let ended = driver.run();
         if let Err(Error::StaleDirectory(why)) = &ended {
             // The next start sets it aside, where the others can do without it.
             Directory::mark_stale(files.as_ref(), &path, why)?;
         }
+        // Who waits for the end need not wait for a model that is slow to notice it.
+        shared.end(ended.as_ref().err().map(|error| Arc::new(error.duplicate())));
         if applier.join().is_err() {
             log::error!("the applier panicked");
         }

@@ -110,16 +110,13 @@ impl Driver {
         self.set_peers(&self.replica.membership().clone());
         let ended = self.drive();
         self.around.shared.stopping.store(true, Ordering::Release);
+        // What was sent may be applied; only after that is said of it, what never got so far may be called lost.
+        let mut outputs = Vec::new();
+        self.replica.abandon(&mut outputs);
+        self.fail_waiters(&mut outputs);
         for event in self.around.shared.inbox.close() {
             if let Event::Propose { id, .. } = event {
                 self.around.shared.waiters.fail(&id, crate::replica::Failure::NoLeader);
-            }
-        }
-        let mut outputs = Vec::new();
-        self.replica.abandon(&mut outputs);
-        for output in outputs {
-            if let Output::Failed { id, failure } = output {
-                self.around.shared.waiters.fail(&id, failure);
             }
         }
         self.around.shared.waiters.close();

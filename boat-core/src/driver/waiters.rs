@@ -114,6 +114,19 @@ impl Waiters {
         self.lock().waiting.is_empty()
     }
 
+    /// Takes the latest who waits for `id` out again. True: nobody else waits for it, so it was handed in nowhere.
+    pub(crate) fn withdraw(&self, id: &RequestId) -> bool {
+        let mut table = self.lock();
+        let alone = table.waiting.get_mut(id).is_none_or(|waiter| {
+            waiter.replies.pop();
+            waiter.replies.is_empty()
+        });
+        if alone {
+            table.take(id);
+        }
+        alone
+    }
+
     /// Tells whoever waits for `id` that there will be no outcome.
     pub(crate) fn fail(&self, id: &RequestId, failure: Failure) {
         if let Some(waiter) = self.lock().take(id) {

@@ -123,9 +123,7 @@ impl StoppedDirectory {
     /// because positions are given by applying (requests that were retries or refused get none). `progress` is told of it
     /// from time to time.
     ///
-    /// Positions do not depend on what the model answered, with one exception: answers count in the table of keys, which
-    /// refuses new keys while it is full ([`SessionLimits::key_table_bytes_max`](crate::apply::SessionLimits)). Here every
-    /// answer counts as empty, so behind such a moment the positions may be too high.
+    /// Positions do not depend on what the model answered, so no model is needed.
     ///
     /// # Errors
     /// [`InspectError::NoPositions`] if the limits of sessions are not known or the log does not begin with its first

@@ -45,7 +45,7 @@ impl<'p> Replay<'p> {
             Some(log) if log.reader.first_index() > 1 => {
                 return Err(InspectError::NoPositions("the log does not begin with its first entry"));
             }
-            Some(log) if commit > 0 => Some(log.reader.scan(1, commit + 1)?),
+            Some(log) if commit > 0 => Some(log.reader.scan_ahead(1, commit + 1)?),
             _ => None,
         };
         let committed = log.iter().flat_map(|log| &log.spans).filter(|span| span.first_index <= commit);

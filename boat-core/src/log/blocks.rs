@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use super::LogError;
+use super::ahead::Ahead;
 use super::files::File;
 use super::format::batch::BatchHeader;
 use super::format::parse::{self, NoBatch};
@@ -99,13 +100,32 @@ impl Blocks {
         self.block = buffer.freeze();
         self.at = 0;
         if (count as u64) < needed.min(left) {
-            return Err(LogError::corrupt(
-                &self.path,
-                self.offset + count as u64,
-                "the file is shorter than it was",
-            ));
+            return Err(self.shorter(self.offset + count as u64));
         }
         Ok(())
+    }
+
+    /// Like [`Blocks::fill`], with what `ahead` has read.
+    pub(super) fn fill_from(&mut self, ahead: &mut Ahead, needed: u64) -> Result<(), LogError> {
+        let old = std::mem::take(&mut self.block);
+        let tail = old.get(self.at..).unwrap_or_default();
+        if !ahead.is_at(&self.file, self.offset + tail.len() as u64) {
+            ahead.begin(&self.file, (self.offset + tail.len() as u64, self.end));
+        }
+        let next = ahead.next(tail).map_err(|error| match error.kind() {
+            std::io::ErrorKind::UnexpectedEof => self.shorter(self.offset),
+            _ => LogError::io("read", &self.path)(error),
+        })?;
+        if let Some((block, at)) = next {
+            (self.block, self.at) = (block, at);
+        }
+        ahead.give_back(old);
+        // A batch longer than blocks are read ahead is read by itself.
+        if ((self.block.len() - self.at) as u64) < needed { self.fill(needed) } else { Ok(()) }
+    }
+
+    fn shorter(&self, at: u64) -> LogError {
+        LogError::corrupt(&self.path, at, "the file is shorter than it was")
     }
 
     /// The next batch, reading where it must.

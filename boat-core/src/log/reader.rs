@@ -160,4 +160,13 @@ impl LogReader {
         self.check_range(from_index, to_index)?;
         Ok(Scan::new(Arc::clone(&self.shared), from_index, to_index, blocks::BLOCK_BYTES))
     }
+
+    /// Like [`LogReader::scan`], but once the scan proves long, a thread of its own reads ahead of it: for replay, where
+    /// another core has nothing to do.
+    ///
+    /// # Errors
+    /// [`LogError::OutOfRange`] if the log does not hold them all.
+    pub fn scan_ahead(&self, from_index: u64, to_index: u64) -> Result<Scan, LogError> {
+        self.scan(from_index, to_index).map(Scan::ahead)
+    }
 }

@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 
+use super::ahead::Ahead;
 use super::blocks::{Blocks, Step};
 use super::reader::Shared;
 use super::{LogEntry, LogError};
+
+/// How many blocks a scan reads itself before it has others read ahead: a short one needs no thread.
+const ALONE_BLOCKS: u32 = 8;
 
 /// A scan over a range of entries. Made by [`LogReader::scan`](super::LogReader::scan).
 #[derive(Debug)]
@@ -16,11 +20,27 @@ pub struct Scan {
     bytes: u64,
     /// The walk through the present span, and the index behind it.
     walk: Option<(Blocks, u64)>,
+    reading: Reading,
+}
+
+/// Who reads the blocks.
+#[derive(Debug)]
+enum Reading {
+    /// The scan.
+    Alone,
+    /// The scan, for so many blocks more; then another thread.
+    AloneFor(u32),
+    /// Another thread.
+    Ahead(Box<Ahead>),
 }
 
 impl Scan {
     pub(super) fn new(shared: Arc<Shared>, next: u64, end: u64, block_bytes: usize) -> Scan {
-        Scan { shared, next, end, block_bytes, bytes: 0, walk: None }
+        Scan { shared, next, end, block_bytes, bytes: 0, walk: None, reading: Reading::Alone }
+    }
+
+    pub(super) fn ahead(self) -> Scan {
+        Scan { reading: Reading::AloneFor(ALONE_BLOCKS), ..self }
     }
 
     /// The index of the entry that comes next.
@@ -52,7 +72,7 @@ impl Scan {
             };
             match blocks.step() {
                 Step::Fill(_) if !entries.is_empty() => return Ok(true),
-                Step::Fill(needed) => blocks.fill(needed)?,
+                Step::Fill(needed) => self.reading.fill(blocks, needed, self.block_bytes)?,
                 Step::Batch(header, at) => {
                     let begins = blocks.offset - header.total_bytes();
                     self.bytes += header.total_bytes();
@@ -92,6 +112,96 @@ impl Scan {
     }
 }
 
+impl Reading {
+    fn fill(&mut self, blocks: &mut Blocks, needed: u64, block_bytes: usize) -> Result<(), LogError> {
+        match self {
+            Reading::Alone => blocks.fill(needed),
+            // A batch longer than a block is read at once. Where there is one there are more, and what is read ahead of
+            // them in blocks would be of no use.
+            _ if needed > block_bytes as u64 => {
+                *self = Reading::AloneFor(ALONE_BLOCKS);
+                blocks.fill(needed)
+            }
+            Reading::Ahead(ahead) => blocks.fill_from(ahead, needed),
+            Reading::AloneFor(left) if *left > 0 => {
+                *left -= 1;
+                blocks.fill(needed)
+            }
+            Reading::AloneFor(_) => {
+                *self =
+                    Ahead::start(block_bytes).map_or(Reading::Alone, |ahead| Reading::Ahead(ahead.into()));
+                self.fill(blocks, needed, block_bytes)
+            }
+        }
+    }
+}
+
 fn missing(blocks: &Blocks, why: &'static str) -> LogError {
     LogError::corrupt(&blocks.path, blocks.offset, why)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::files::{CallKind, Fault, SimFiles};
+    use super::super::{EntryKind, Log, LogConfig, LogWrite};
+    use super::*;
+    use crate::Membership;
+
+    const BLOCK_BYTES: usize = 4 << 10;
+
+    /// A log of several segments, some of whose batches are longer than a block.
+    fn written(files: &SimFiles) -> Log {
+        let config = LogConfig { segment_bytes: 256 << 10, ..LogConfig::default() };
+        let (mut log, _) =
+            Log::open(Arc::new(files.clone()), Path::new("/log"), config, Membership::default()).unwrap();
+        for index in 1..=4_000_u64 {
+            let bytes = if index % 500 < 4 { 3 * BLOCK_BYTES } else { index as usize % 300 };
+            let data = vec![index as u8; bytes].into();
+            let entry = LogEntry { index, term: 1, kind: EntryKind::Normal, data };
+            log.append(&LogWrite { entries: vec![entry], ..LogWrite::default() }).unwrap();
+        }
+        log.flush().unwrap();
+        log
+    }
+
+    fn all(mut scan: Scan) -> Result<Vec<LogEntry>, LogError> {
+        let (mut all, mut block) = (Vec::new(), Vec::new());
+        while scan.next_block(&mut block)? {
+            all.append(&mut block);
+        }
+        Ok(all)
+    }
+
+    fn scan(log: &Log, from: u64, to: u64) -> Scan {
+        Scan::new(log.reader().shared, from, to, BLOCK_BYTES)
+    }
+
+    #[test]
+    fn what_is_read_ahead_is_what_stands_there() {
+        let log = written(&SimFiles::new());
+        for (from, to) in [(1, 4_001), (7, 3_000), (1_990, 2_010), (4_000, 4_001)] {
+            let (ahead, alone) =
+                (all(scan(&log, from, to).ahead()).unwrap(), all(scan(&log, from, to)).unwrap());
+            assert!(ahead == alone, "{from}..{to}: {} and {} entries", ahead.len(), alone.len());
+        }
+        // One that is given up in the middle takes its thread with it.
+        let mut given_up = scan(&log, 1, 4_001).ahead();
+        let mut block = Vec::new();
+        while !matches!(given_up.reading, Reading::Ahead(_)) {
+            assert!(given_up.next_block(&mut block).unwrap());
+        }
+        drop(given_up);
+        assert_eq!(block.first().map(|entry| entry.term), Some(1));
+    }
+
+    #[test]
+    fn a_failure_ahead_ends_the_scan() {
+        let files = SimFiles::new();
+        let log = written(&files);
+        files.fail(CallKind::Read, 60, Fault::Error);
+        let failed = all(scan(&log, 1, 4_001).ahead()).map(|entries| entries.len());
+        assert!(files.has_failed() && matches!(failed, Err(LogError::Io { .. })), "{failed:?}");
+    }
 }

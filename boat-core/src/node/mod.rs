@@ -285,6 +285,7 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        self.shared.stopping.store(true, Ordering::Release);
         self.shared.inbox.push(Event::Stop { gracefully: false });
         self.end();
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rand::RngCore;
+use tokio::time::Instant;
 
 use super::session::RetryKey;
 use super::{Answer, Inner, Interface, Node};
@@ -18,6 +19,8 @@ use crate::{CallOutcome, Origin, PredictError, Request, RequestKind, SessionRequ
 /// How many outcomes a frontend asks to have kept, for each request that may wait at one time: a slow one must not hold the
 /// others back.
 const OUTCOMES_PER_PROPOSAL: usize = 4;
+/// How much longer than its client a request waits for the driver's word that its time is over.
+const DRIVER_GRACE: Duration = Duration::from_secs(1);
 /// How often a request without a key is begun again in another session because its own had expired.
 const SESSIONS_TRIED_MAX: usize = 3;
 
@@ -99,6 +102,22 @@ impl<'a, I: Interface> IntoFuture for Predict<'a, I> {
     }
 }
 
+/// A sequence number of the frontend's session, given back when it is dropped.
+struct Number<'a> {
+    inner: &'a Inner,
+    request: SessionRequest,
+    /// Its client may ask for it again: it stays unanswered.
+    is_held: bool,
+}
+
+impl Drop for Number<'_> {
+    fn drop(&mut self) {
+        if !self.is_held {
+            self.inner.session.answered(self.request);
+        }
+    }
+}
+
 struct Asked<'a> {
     inner: &'a Inner,
     kind: RequestKind,
@@ -159,7 +178,9 @@ impl Asked<'_> {
                     continue;
                 }
             };
-            let (key, request) = (retry.to_string(), retry.request);
+            let key = retry.to_string();
+            // A client that goes away was never told the key, so nobody asks for this number again.
+            let mut number = Number { inner: self.inner, request: retry.request, is_held: false };
             match self.send(origin, &key).await {
                 // Never applied: this sequence number was used for nothing else.
                 Err(PredictError::SessionExpired { session }) if tried < SESSIONS_TRIED_MAX => {
@@ -167,9 +188,7 @@ impl Asked<'_> {
                     tried += 1;
                 }
                 result => {
-                    if !matches!(result, Err(PredictError::Unknown { .. })) {
-                        self.inner.session.answered(request);
-                    }
+                    number.is_held = matches!(result, Err(PredictError::Unknown { .. }));
                     return result.map(|(outcome, replayed)| (outcome, replayed, key));
                 }
             }
@@ -200,7 +219,10 @@ impl Asked<'_> {
 impl Inner {
     /// Opens a session through the log, unless somebody else has just done so.
     async fn open_session(&self, within: Duration) -> Result<(), PredictError> {
-        let _only_one = self.opening.lock().await;
+        let asked = Instant::now();
+        let leader_wait = Duration::from_millis(self.config.limits.leader_wait_ms).min(within);
+        let only_one = tokio::time::timeout(leader_wait, self.opening.lock()).await;
+        let Ok(_only_one) = only_one else { return Err(PredictError::NoLeader(asked.elapsed())) };
         if self.session.is_open() {
             return Ok(());
         }
@@ -210,9 +232,8 @@ impl Inner {
         let body = opening_body(outcomes_max);
         let request = Request { kind: RequestKind::OpenSession, origin: Origin::Opening(nonce), body };
         // That a session may yet be opened for nobody harms nobody, so the request behind it was never asked: definite.
-        let no_leader = |_| PredictError::NoLeader(within);
         let applied = self.send(&request, within, "").await.map_err(|error| match error {
-            PredictError::Unknown { .. } => no_leader(()),
+            PredictError::Unknown { .. } => PredictError::NoLeader(asked.elapsed()),
             definite => definite,
         })?;
         match applied.result {
@@ -240,14 +261,26 @@ impl Inner {
             let (node, body) = (self.shared.node, String::from_utf8_lossy(&request.body));
             log::info!(target: "boat", "Boat {node}: Request from API appended to state: {body}");
         }
+        let asked = Instant::now();
+        let unknown = || PredictError::Unknown { waited: asked.elapsed(), key: key.to_owned() };
         let event = Event::Propose { id: id.clone(), encoded: encoded.into(), within };
         if !self.shared.inbox.offer_request(event) {
-            self.shared.waiters.fail(&id, Failure::Overloaded);
+            // Who asked for the same before may have been heard.
+            if !self.shared.waiters.withdraw(&id) {
+                return Err(unknown());
+            }
+            let (waiting, waiting_max) = (self.shared.waiters.len(), self.config.limits.proposals_max);
+            return Err(PredictError::Overloaded { waiting, waiting_max, what: "requests" });
         }
-        let unknown = || PredictError::Unknown { waited: within, key: key.to_owned() };
-        match reply.await {
+        // The driver answers in time, unless its disk hangs.
+        let reply = tokio::time::timeout(within + DRIVER_GRACE, reply).await;
+        let Ok(reply) = reply else {
+            self.shared.waiters.withdraw(&id);
+            return Err(unknown());
+        };
+        match reply {
             Ok(Reply::Applied(applied)) => Ok(applied),
-            Ok(Reply::Failed(Failure::NoLeader)) => Err(PredictError::NoLeader(within)),
+            Ok(Reply::Failed(Failure::NoLeader)) => Err(PredictError::NoLeader(asked.elapsed())),
             Ok(Reply::Failed(Failure::DiskFull)) => Err(PredictError::DiskFull),
             Ok(Reply::Failed(Failure::Overloaded)) => {
                 let (waiting, waiting_max) = (self.shared.waiters.len(), self.config.limits.proposals_max);

@@ -93,6 +93,9 @@ pub(super) fn of_peer(message: ConsensusMessage) -> Message {
     raft
 }
 
+/// Far beyond every election that will ever be held: the next term must not overflow.
+const TERM_MAX: u64 = u64::MAX / 2;
+
 /// What is wrong with a peer's message: it is dropped, and Raft never sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Unsound {
@@ -119,7 +122,12 @@ pub(super) fn check(message: &ConsensusMessage, from: Option<RaftId>, to: RaftId
     if (message.term == 0) != has_no_term {
         return Err(Unsound::Term);
     }
+    if message.term > TERM_MAX {
+        return Err(Unsound::Term);
+    }
     let sound = match message.kind {
+        // Raft takes the term of an entry that it does not have for 0: only the place before the first entry has that.
+        ConsensusKind::Append if (message.index == 0) != (message.log_term == 0) => false,
         ConsensusKind::Append => {
             let mut term = message.log_term;
             message.entries.iter().zip(1_u64..).all(|(entry, offset)| {
@@ -184,6 +192,8 @@ mod tests {
         assert_eq!(check(&ConsensusMessage { index: 5, ..append() }), Err(Unsound::Entries));
         assert_eq!(check(&ConsensusMessage { index: u64::MAX, ..append() }), Err(Unsound::Entries));
         assert_eq!(check(&ConsensusMessage { log_term: 3, ..append() }), Err(Unsound::Entries));
+        assert_eq!(check(&ConsensusMessage { log_term: 0, ..append() }), Err(Unsound::Entries));
+        assert_eq!(check(&ConsensusMessage { term: u64::MAX, ..append() }), Err(Unsound::Term));
         let heartbeat = ConsensusMessage { kind: ConsensusKind::Heartbeat, ..append() };
         assert_eq!(check(&heartbeat), Err(Unsound::Entries));
     }

@@ -31,6 +31,11 @@ use crate::log::{HardState, LogEntry, LogWrite};
 use crate::transport::{Forward, ForwardRefusal, ForwardRefused, Join, PeerMessage};
 use crate::{Member, Membership, NodeId, RaftId};
 
+/// How many writes may be under way before nothing more is proposed.
+const UNWRITTEN_MAX: usize = 64;
+/// How often a leader with a full disk tries to hand over, in ticks.
+const HAND_OVER_AGAIN_TICKS: u64 = 100;
+
 /// How a replica is set up. Ticks are the driver's; [`Input::Tick`] says when one has passed.
 #[derive(Debug, Clone)]
 pub struct ReplicaConfig {
@@ -241,6 +246,8 @@ pub struct Replica {
     leaving: Option<Leaving>,
     leave_tickets: u64,
     disk_full: bool,
+    /// Nothing is proposed before this tick.
+    propose_tick: u64,
 }
 
 impl Replica {
@@ -294,6 +301,7 @@ impl Replica {
             leaving: None,
             leave_tickets: 0,
             disk_full: false,
+            propose_tick: 0,
             config,
         };
         replica.draw_election_timeout();
@@ -325,7 +333,10 @@ impl Replica {
             Input::Answered(ids) => ids.iter().for_each(|id| self.pending.answered(id)),
             Input::Fetched { low, entries } => self.on_fetched(low, entries),
             Input::MayLeave { within_ticks } => self.on_may_leave(within_ticks, outputs),
-            Input::DiskFull(full) => self.disk_full = full,
+            Input::DiskFull(full) => {
+                self.disk_full = full;
+                self.leave_full_disk();
+            }
             Input::HandOver => {
                 self.hand_over();
             }
@@ -366,6 +377,16 @@ impl Replica {
         self.ask_to_join(outputs);
         self.change_members();
         self.tick_leaving(outputs);
+        if self.tick.is_multiple_of(HAND_OVER_AGAIN_TICKS) {
+            self.leave_full_disk();
+        }
+    }
+
+    /// A leader that may not write hands over: a majority elsewhere may have space.
+    fn leave_full_disk(&mut self) {
+        if self.disk_full {
+            self.hand_over();
+        }
     }
 
     fn on_peer(
@@ -451,6 +472,10 @@ impl Replica {
     /// grow with load (performance.md: +22 % at 64 connections against no limit).
     fn propose_pending(&mut self) {
         let raft = &self.raw.raft;
+        // A disk that hangs holds back no more than this: what waits beyond it fails in time.
+        if self.held.len() >= UNWRITTEN_MAX || self.tick < self.propose_tick {
+            return;
+        }
         // Before the term's first commit an answer could not be had anyway, and a transfer would drop the proposal.
         if raft.lead_transferee.is_some() || self.in_flight_index > raft.raft_log.committed {
             return;
@@ -466,8 +491,12 @@ impl Replica {
         let message = message::proposal(self.config.own.raft_id, command.finish().into());
         match self.raw.raft.step(message) {
             Ok(()) => self.in_flight_index = self.raw.raft.raft_log.last_index(),
-            // Dropped: too much is uncommitted. It is proposed again after the next change of leader, or fails in time.
-            Err(error) => log::debug!("proposal dropped: {error}"),
+            // Too much is uncommitted: tried again with the next tick, until its time is over.
+            Err(error) => {
+                log::debug!("proposal dropped: {error}");
+                self.propose_tick = self.tick + 1;
+                self.pending.send_all_again();
+            }
         }
     }
 

@@ -252,6 +252,9 @@ impl Pending {
             }
         }
         failed.iter().for_each(|(id, _)| self.answered(id));
+        if !failed.is_empty() {
+            self.idle.retain(|id| self.waiting.contains_key(id));
+        }
         failed
     }
 
