@@ -21,8 +21,8 @@ pub struct Inspection {
     pub stale: Option<String>,
     /// The log; `None` where there is none, or not even its last segment can be read.
     pub log: Option<LogView>,
-    /// What is damaged, as far as it shows without reading everything; a full list of it takes
-    /// [`StoppedDirectory::verify`].
+    /// What is damaged, as far as it shows without reading everything;
+    /// [`StoppedDirectory::verify`](super::StoppedDirectory::verify) reads everything.
     pub problems: Vec<String>,
 }
 
