@@ -78,21 +78,24 @@ impl fmt::Debug for Contender<'_> {
     }
 }
 
-/// Lets all contenders run once to warm up, then in turns for `rounds` rounds, and gives the seconds that each one took.
+/// Lets all contenders run in turns, for one round to warm up and then `rounds` more of `turns` turns each, and gives the seconds
+/// that each one's turns of a round took together.
 ///
 /// # Errors
 /// What a contender says.
-pub fn race(contenders: &mut [Contender<'_>], rounds: usize) -> Result<Vec<Figure>> {
-    let mut samples = vec![Vec::with_capacity(rounds); contenders.len()];
+pub fn race(contenders: &mut [Contender<'_>], rounds: usize, turns: usize) -> Result<Vec<Figure>> {
+    let mut samples = vec![vec![0.0; rounds + 1]; contenders.len()];
     for round in 0..=rounds {
-        for (contender, samples) in contenders.iter_mut().zip(&mut samples) {
-            let took = (contender.run)().map_err(|error| format!("{}: {error}", contender.name))?;
-            if round > 0 {
-                samples.push(took.as_secs_f64());
+        for _ in 0..turns {
+            for (contender, samples) in contenders.iter_mut().zip(&mut samples) {
+                let took = (contender.run)().map_err(|error| format!("{}: {error}", contender.name))?;
+                if let Some(sample) = samples.get_mut(round) {
+                    *sample += took.as_secs_f64();
+                }
             }
         }
     }
-    Ok(samples.into_iter().map(Figure::new).collect())
+    Ok(samples.into_iter().map(|samples| Figure::new(samples.into_iter().skip(1).collect())).collect())
 }
 
 /// A goal, and how near a run came.
@@ -159,7 +162,7 @@ mod tests {
                 Ok(())
             })
         };
-        let figures = race(&mut [contender("a"), contender("b")], 2).unwrap();
-        assert_eq!((order.borrow().as_str(), figures.len()), ("ababab", 2));
+        let figures = race(&mut [contender("a"), contender("b")], 2, 2).unwrap();
+        assert_eq!((order.borrow().as_str(), figures.len()), ("abababababab", 2));
     }
 }

@@ -8,8 +8,9 @@ use bytes::Bytes;
 const SESSIONS: u64 = 16;
 /// How many requests of one frontend wait for their answer at a time.
 const UNANSWERED: u64 = 64;
-/// The requests a millisecond that the stamps pretend: keys grow old by them.
-const REQUESTS_PER_MS: u64 = 8;
+/// The requests a millisecond that the stamps pretend. Keys grow old by them: the default table has room for those of ten
+/// minutes, if one request of ten has one.
+const REQUESTS_PER_MS: u64 = 4;
 
 /// What the requests of a log look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -73,7 +73,7 @@ fn measure(shape: Shape, size: Size) -> Result<Vec<Goal>> {
         Contender::new("(d) raft-engine", || engine.fetch(share)),
     ];
     let rounds = if size == Size::Test { 1 } else { ROUNDS };
-    let seconds = race(&mut contenders, rounds)?;
+    let seconds = race(&mut contenders, rounds, 1)?;
     let Shape { body_bytes, entry_requests, .. } = shape;
     let (requests, bytes) = (image.requests(), image.command_bytes());
     println!("\n{requests} requests of {body_bytes} B, {entry_requests} to an entry");
