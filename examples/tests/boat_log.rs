@@ -80,7 +80,7 @@ async fn requests_are_json_lines() {
     for (position, line) in (2..).zip(&lines) {
         assert_eq!(line["position"], position);
         assert_eq!((&line["kind"], &line["body"]), (&json!("predict"), &json!({"n": position})));
-        assert_eq!(line["origin"], json!({"key": format!("key {position}")}));
+        assert_eq!(line["origin"], json!({"http_key": format!("key {position}")}));
         assert!(line["index"].as_u64() > Some(0) && line["term"].as_u64() > Some(0));
         assert!(line["time_ms"].as_u64() > Some(1_600_000_000_000));
     }
