@@ -81,6 +81,61 @@ impl PredictError {
     }
 }
 
+/// Why a query has no answer. A query changes nothing, so every one of these is *definite*: ask again, here or elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum QueryError {
+    /// The query is not one that the model understands.
+    #[error("invalid query: {0}")]
+    Invalid(String),
+    /// The query is longer than the node accepts.
+    #[error("the query has {bytes} bytes, at most {bytes_max} are accepted")]
+    TooLarge {
+        /// How long it is.
+        bytes: usize,
+        /// How long it may be.
+        bytes_max: usize,
+    },
+    /// The model answers no queries: its predictions change its state. Ask for a prediction.
+    #[error("this model answers no queries: ask for a prediction")]
+    Unsupported,
+    /// Too much waits already: try again later, or another node.
+    #[error("overloaded: {waiting} of {waiting_max} queries wait for their answers")]
+    Overloaded {
+        /// How many wait.
+        waiting: usize,
+        /// How many may.
+        waiting_max: usize,
+    },
+    /// No leader confirmed in the time that was waited what a linearizable read must see.
+    #[error(
+        "no leader confirmed the read within {0:?}: a majority of the nodes must be up and see each other"
+    )]
+    NoLeader(Duration),
+    /// This node had not applied enough in the time that was waited: another may have.
+    #[error("this node has applied position {position}, which was not enough within {waited:?}")]
+    Behind {
+        /// How long was waited.
+        waited: Duration,
+        /// What this node has applied.
+        position: u64,
+    },
+    /// The backend could not be asked.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The model refused the query.
+    #[error("the model rejected the query at position {position}: {reason}")]
+    Rejected {
+        /// What the model had seen.
+        position: u64,
+        /// Its reason.
+        reason: String,
+    },
+    /// The node stops.
+    #[error("the node is shutting down")]
+    Stopped,
+}
+
 /// Why a node must not be wiped now. Nothing happened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -45,6 +45,29 @@ pub enum CallOutcome {
     Rejected(String),
 }
 
+/// A read-only question, as it is handed to a predictor between two batches. It takes no position, and leaves no trace.
+#[derive(Debug, Clone)]
+pub struct Query {
+    /// The position of the last request that the state has seen.
+    pub position: u64,
+    /// Log time at that position, in milliseconds since the Unix epoch.
+    pub time_ms: u64,
+    /// The question as its client sent it.
+    pub body: Bytes,
+}
+
+/// What a query gave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum QueryOutcome {
+    /// The model's answer.
+    Output(Bytes),
+    /// The model refused this question. Says why.
+    Rejected(String),
+    /// This predictor answers no queries: its predictions change its state.
+    Unsupported,
+}
+
 /// Why a predictor could not go on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PredictorError {
@@ -67,6 +90,8 @@ pub type Check = Arc<dyn Fn(RequestKind, &[u8]) -> Result<(), String> + Send + S
 ///   ([`PredictorError::Unavailable`]) or the whole state is void ([`PredictorError::StateLost`]).
 /// - The outcome is a function of the requests since the last [`reset`] and their stamped time and seed, and of nothing else.
 /// - `reset` leaves a model that has seen no request.
+/// - `query` changes nothing that a later outcome could show. Its future may be dropped half way, when nobody waits for it any
+///   more; the predictor can then go on as if it had not been asked.
 ///
 /// [`reset`]: Predictor::reset
 pub trait Predictor: Send + 'static {
@@ -94,4 +119,13 @@ pub trait Predictor: Send + 'static {
         calls: &[Call],
         outcomes: &mut Vec<CallOutcome>,
     ) -> impl Future<Output = Result<(), PredictorError>> + Send;
+
+    /// Answers a question from the state as it is, between two batches. Default: [`QueryOutcome::Unsupported`].
+    ///
+    /// # Errors
+    /// See [`PredictorError`]. The question is answered with the error; it is not tried again.
+    fn query(&mut self, query: &Query) -> impl Future<Output = Result<QueryOutcome, PredictorError>> + Send {
+        let _ = query;
+        std::future::ready(Ok(QueryOutcome::Unsupported))
+    }
 }

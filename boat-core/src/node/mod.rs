@@ -3,6 +3,7 @@
 mod answer;
 mod builder;
 mod predict;
+mod query;
 #[cfg(feature = "http")]
 mod service;
 mod session;
@@ -20,10 +21,11 @@ use serde::de::DeserializeOwned;
 pub use self::answer::Answer;
 pub use self::builder::NodeBuilder;
 pub use self::predict::Predict;
+pub use self::query::{QueryAnswer, QueryRequest, Read};
 use self::session::FrontendSession;
 use crate::config::{Checked, NodeConfig};
 use crate::driver::{Event, Shared};
-use crate::{Check, Error, Events, MemberStatus, NodeId, Phase, RequestKind, Status};
+use crate::{Check, Error, Events, MemberStatus, NodeId, Phase, QueryError, RequestKind, Status};
 
 /// How requests and answers of a [`Node`] look: raw bytes, or a model's own types as JSON.
 pub trait Interface: Send + Sync + 'static {
@@ -185,6 +187,60 @@ impl<I: Interface> Node<I> {
     /// predictor's affair, which sees it as [`RequestKind::Configure`].
     pub fn configure(&self, change: impl Into<Bytes>) -> Predict<'_, Raw> {
         Predict::new(&self.inner, RequestKind::Configure, Ok(change.into()))
+    }
+
+    /// Asks the model without changing it: [`Model::query`](crate::Model::query). Works on any node, and costs no place in
+    /// the log: the more nodes, the more queries they answer. Await the result, perhaps after [`QueryRequest::within`].
+    ///
+    /// ```
+    /// # use boat_core::{Context, Model, Node, Read};
+    /// # use boat_core::transport::local::LocalNetwork;
+    /// # use serde::{Deserialize, Serialize};
+    /// #[derive(Default, Serialize, Deserialize)]
+    /// struct RunningMean { seen: u64, sum: f64 }
+    ///
+    /// impl Model for RunningMean {
+    ///     type Request = f64;
+    ///     type Response = f64;
+    ///     fn predict(&mut self, _: &Context, x: f64) -> f64 {
+    ///         self.seen += 1;
+    ///         self.sum += x;
+    ///         self.sum / self.seen as f64
+    ///     }
+    ///     /// How far `x` is from the mean so far.
+    ///     fn query(&self, _: &Context, x: f64) -> Option<f64> {
+    ///         Some(x - self.sum / self.seen.max(1) as f64)
+    ///     }
+    /// }
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let node = Node::builder(0)
+    /// #     .data_dir(directory.path())
+    /// #     .members("0=local:0".parse()?)
+    /// #     .transport(LocalNetwork::new().transport())
+    /// #     .start(RunningMean::default())
+    /// #     .await?;
+    /// # node.ready().await?;
+    /// let told = node.predict(2.0).await?;
+    /// let asked = node.query(5.0, Read::Linearizable).await?;
+    /// assert_eq!((asked.output, asked.position, asked.stale), (3.0, told.position, false));
+    /// let asked = node.query(5.0, Read::Local { at_least: told.position }).await?;
+    /// assert_eq!((asked.output, asked.stale), (3.0, true));
+    /// # node.shutdown().await?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn query(&self, request: I::Request, read: Read) -> QueryRequest<'_, I> {
+        QueryRequest::new(&self.inner, I::encode(request), read)
+    }
+
+    /// Waits until this node has applied everything up to `position`.
+    ///
+    /// # Errors
+    /// [`QueryError::Overloaded`], or [`QueryError::Stopped`] when the node stops first.
+    pub async fn reached(&self, position: u64) -> Result<(), QueryError> {
+        self.inner.reach(position).await
     }
 
     /// Waits until the node serves: its log is replayed, it knows of a leader, and nothing older is missing.

@@ -9,4 +9,5 @@
 
 mod cluster;
 mod events;
+mod reads;
 mod requests;
