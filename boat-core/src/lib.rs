@@ -36,12 +36,14 @@ pub use codec::Malformed;
 pub use command::{
     Command, CommandView, Origin, OriginView, Request, RequestKind, RequestView, Requests, SessionRequest,
 };
-pub use error::{Error, PredictError, QueryError, WipeError};
+pub use error::{Error, OutcomeError, PredictError, QueryError, SessionError, WipeError};
 pub use event::{Events, NodeEvent};
 pub use ids::{Birth, ClusterId, NodeId, RaftId};
 pub use membership::{Genesis, Member, MemberList, MemberListError, Membership};
 pub use model::{Context, Model, ModelError, ModelPredictor};
-pub use node::{Answer, Interface, Json, Node, NodeBuilder, Predict, QueryAnswer, QueryRequest, Raw, Read};
+pub use node::{
+    Answer, Interface, Json, Node, NodeBuilder, Predict, QueryAnswer, QueryRequest, Raw, Read, Session,
+};
 pub use predictor::{Call, CallOutcome, Check, Predictor, PredictorError, Query, QueryOutcome, StateKind};
 #[cfg(all(feature = "http", feature = "supervisor"))]
 pub use program::run_node;

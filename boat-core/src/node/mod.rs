@@ -2,6 +2,8 @@
 
 mod answer;
 mod builder;
+mod client;
+mod outcome;
 mod predict;
 mod query;
 #[cfg(feature = "http")]
@@ -20,12 +22,17 @@ use serde::de::DeserializeOwned;
 
 pub use self::answer::Answer;
 pub use self::builder::NodeBuilder;
+pub use self::client::Session;
 pub use self::predict::Predict;
+use self::predict::unscoped;
 pub use self::query::{QueryAnswer, QueryRequest, Read};
 use self::session::FrontendSession;
 use crate::config::{Checked, NodeConfig};
 use crate::driver::{Event, Shared};
-use crate::{Check, Error, Events, MemberStatus, NodeId, Phase, QueryError, RequestKind, Status};
+use crate::{
+    Check, Error, Events, MemberStatus, NodeId, OutcomeError, Phase, QueryError, RequestKind, SessionError,
+    Status,
+};
 
 /// How requests and answers of a [`Node`] look: raw bytes, or a model's own types as JSON.
 pub trait Interface: Send + Sync + 'static {
@@ -187,6 +194,28 @@ impl<I: Interface> Node<I> {
     /// predictor's affair, which sees it as [`RequestKind::Configure`].
     pub fn configure(&self, change: impl Into<Bytes>) -> Predict<'_, Raw> {
         Predict::new(&self.inner, RequestKind::Configure, Ok(change.into()))
+    }
+
+    /// Opens a session: requests in it are told apart by their numbers, so that each is applied once however often it is
+    /// asked, without a key for each. Its outcomes are kept until they are answered; after ten minutes of log age without
+    /// a request it [expires](crate::PredictError::SessionExpired).
+    ///
+    /// # Errors
+    /// [`SessionError`](crate::SessionError).
+    pub async fn session(&self) -> Result<Session<I>, SessionError> {
+        Session::open(self.clone()).await
+    }
+
+    /// What became of the request under `key` ([`Predict::key`], or the one that Boat gave it), if this node knows or can
+    /// find out. Looks again after everything that was answered before; applies nothing.
+    ///
+    /// # Errors
+    /// [`OutcomeError`](crate::OutcomeError).
+    pub async fn outcome(&self, key: &str) -> Result<Answer<I::Response>, OutcomeError> {
+        let answer = self.inner.outcome(unscoped(key), key).await?;
+        let Answer { output, position, term, replayed, key, .. } = answer;
+        let output = I::decode(output).map_err(OutcomeError::Invalid)?;
+        Ok(Answer { output, position, term, replayed, key })
     }
 
     /// Asks the model without changing it: [`Model::query`](crate::Model::query). Works on any node, and costs no place in

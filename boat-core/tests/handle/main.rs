@@ -11,3 +11,4 @@ mod cluster;
 mod events;
 mod reads;
 mod requests;
+mod sessions;
