@@ -43,6 +43,8 @@ pub enum CallOutcome {
     Output(Bytes),
     /// The model refused this input, as it would on every node. Says why.
     Rejected(String),
+    /// The request crashed the models of a majority and is not run, on any node. Given by Boat, never by a predictor.
+    Quarantined,
 }
 
 /// A read-only question, as it is handed to a predictor between two batches. It takes no position, and leaves no trace.
@@ -120,12 +122,27 @@ pub trait Predictor: Send + 'static {
         outcomes: &mut Vec<CallOutcome>,
     ) -> impl Future<Output = Result<(), PredictorError>> + Send;
 
-    /// Answers a question from the state as it is, between two batches. Default: [`QueryOutcome::Unsupported`].
+    /// Answers a question from the state as it is, between two batches. Default: where the predictor is
+    /// [stateless](StateKind::Stateless), whatever `predict` says to the question as if it were a prediction, with the position as
+    /// its number; otherwise [`QueryOutcome::Unsupported`].
     ///
     /// # Errors
     /// See [`PredictorError`]. The question is answered with the error; it is not tried again.
     fn query(&mut self, query: &Query) -> impl Future<Output = Result<QueryOutcome, PredictorError>> + Send {
-        let _ = query;
-        std::future::ready(Ok(QueryOutcome::Unsupported))
+        async move {
+            if self.state_kind() != StateKind::Stateless {
+                return Ok(QueryOutcome::Unsupported);
+            }
+            let Query { position, time_ms, body } = query.clone();
+            let kind = RequestKind::Predict;
+            let call = Call { position, predictions_before: position, kind, body, time_ms, seed: 0 };
+            let mut outcomes = Vec::with_capacity(1);
+            self.predict(&[call], &mut outcomes).await?;
+            Ok(match outcomes.pop() {
+                Some(CallOutcome::Output(output)) => QueryOutcome::Output(output),
+                Some(CallOutcome::Rejected(reason)) => QueryOutcome::Rejected(reason),
+                Some(CallOutcome::Quarantined) | None => QueryOutcome::Unsupported,
+            })
+        }
     }
 }

@@ -27,10 +27,9 @@ pub(super) async fn ask<S: Service>(
     frontend: &Arc<Frontend<S>>,
     kind: RequestKind,
     body: Bytes,
-    key: Option<IdempotencyKey>,
+    key: IdempotencyKey,
     wait: Duration,
 ) -> Result<Done, Problem> {
-    let key = key.map_or_else(random_key, Ok)?;
     let within = Duration::from_millis(frontend.options.request_timeout_ms_max);
     let service = frontend.service.clone();
     let identity = Identity::Key(key.clone());
@@ -49,7 +48,7 @@ pub(super) async fn ask<S: Service>(
     // It ends within `within`; their number is bounded by that of the requests that may wait.
     tokio::spawn(async move {
         let fate = match asking.await {
-            Ok(_) | Err(PredictError::Rejected { .. }) => Fate::Answered,
+            Ok(_) | Err(PredictError::Rejected { .. } | PredictError::Quarantined { .. }) => Fate::Answered,
             Err(error) => Fate::Failed(error.into()),
         };
         frontend.accepted.set(scoped, fate);
@@ -58,7 +57,7 @@ pub(super) async fn ask<S: Service>(
 }
 
 /// A key for a request that came without: nobody can guess it.
-fn random_key() -> Result<IdempotencyKey, Problem> {
+pub(super) fn random_key() -> Result<IdempotencyKey, Problem> {
     let mut random = [0; 16];
     rand::rngs::OsRng.fill_bytes(&mut random);
     IdempotencyKey::new(format!("async-{:032x}", u128::from_le_bytes(random)))

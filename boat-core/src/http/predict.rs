@@ -81,16 +81,16 @@ where
     let check = service.check(kind, &body);
     check.map_err(|reason| Problem::new(Code::InvalidRequest, reason))?;
     // A preference may be ignored (RFC 7240, 2), and is in a session: its client is there to take its answers.
-    let identity = match identity {
-        Identity::Unnamed if asked.respond_async => None,
-        Identity::Key(key) if asked.respond_async => Some(key),
+    let key = match identity {
+        Identity::Unnamed if asked.respond_async => asked.scoped(outcomes::random_key()?),
+        Identity::Key(key) if asked.respond_async => key,
         identity => {
             let within = options.request_timeout(asked.wait_seconds);
             return Ok(Done::Answer(service.predict(kind, body, identity, within).await?));
         }
     };
     let wait = asked.wait_seconds.map_or(Duration::ZERO, |seconds| options.request_timeout(Some(seconds)));
-    outcomes::ask(frontend, kind, body, identity, wait).await
+    outcomes::ask(frontend, kind, body, key, wait).await
 }
 
 /// An outcome as an answer.

@@ -70,6 +70,7 @@ codes! {
     UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, Never, "The body must be JSON";
     KeyReused = "key_reused", UNPROCESSABLE_ENTITY, Never, "The key was used for another request";
     Rejected = "rejected", UNPROCESSABLE_ENTITY, Never, "The model rejected the request";
+    Quarantined = "quarantined", INTERNAL_SERVER_ERROR, Never, "The request crashes the model and was put aside";
     Overloaded = "overloaded", SERVICE_UNAVAILABLE, Safe, "Too much waits already";
     NoLeader = "no_leader", SERVICE_UNAVAILABLE, Safe, "The cluster has no leader now";
     KeyTableFull = "key_table_full", SERVICE_UNAVAILABLE, Safe, "Too many keys are remembered";
@@ -210,7 +211,9 @@ impl From<PredictError> for Problem {
     fn from(error: PredictError) -> Self {
         let mut problem = Problem::new(code_of(&error), error.to_string());
         match error {
-            PredictError::Rejected { position, .. } | PredictError::KeyReused { position } => {
+            PredictError::Rejected { position, .. }
+            | PredictError::KeyReused { position }
+            | PredictError::Quarantined { position } => {
                 problem.position = Some(position);
             }
             PredictError::Unknown { key, .. } => problem.key = Some(key),
@@ -240,6 +243,7 @@ fn code_of(error: &PredictError) -> Code {
         PredictError::Behind { .. } => Code::Behind,
         PredictError::OutcomeForgotten => Code::OutcomeForgotten,
         PredictError::Rejected { .. } => Code::Rejected,
+        PredictError::Quarantined { .. } => Code::Quarantined,
         PredictError::Stopped => Code::ShuttingDown,
         PredictError::Unknown { .. } => Code::Unknown,
     }
@@ -284,13 +288,17 @@ impl From<OutcomeError> for Problem {
             OutcomeError::Pending | OutcomeError::NotFound => Code::NotFound,
             OutcomeError::Forgotten => Code::OutcomeForgotten,
             OutcomeError::Rejected { .. } | OutcomeError::Invalid(_) => Code::Rejected,
+            OutcomeError::Quarantined { .. } => Code::Quarantined,
             OutcomeError::NoLeader(_) => Code::NoLeader,
             OutcomeError::Behind { .. } => Code::Behind,
             OutcomeError::Overloaded { .. } => Code::Overloaded,
             OutcomeError::Stopped => Code::ShuttingDown,
         };
         let mut problem = Problem::new(code, error.to_string());
-        if let OutcomeError::Rejected { position, .. } | OutcomeError::Behind { position } = error {
+        if let OutcomeError::Rejected { position, .. }
+        | OutcomeError::Quarantined { position }
+        | OutcomeError::Behind { position } = error
+        {
             problem.position = Some(position);
         }
         problem

@@ -114,7 +114,11 @@ impl<T: Transport> NodeBuilder<T> {
         let (opened, is_open) = oneshot::channel();
         let thread = start_driver(launch, opened, shared.clone())
             .map_err(|error| Error::Internal(format!("no thread for the driver: {error}")))?;
+        #[cfg(feature = "tower")]
+        let permits = Arc::new(tokio::sync::Semaphore::new(config.limits.proposals_max));
         let inner = Arc::new(Inner {
+            #[cfg(feature = "tower")]
+            permits,
             shared,
             config,
             session: FrontendSession::default(),

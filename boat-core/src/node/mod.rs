@@ -9,6 +9,8 @@ mod query;
 #[cfg(feature = "http")]
 mod service;
 mod session;
+#[cfg(feature = "tower")]
+mod tower;
 mod wipe;
 
 use std::marker::PhantomData;
@@ -27,6 +29,8 @@ pub use self::predict::Predict;
 use self::predict::unscoped;
 pub use self::query::{QueryAnswer, QueryRequest, Read};
 use self::session::FrontendSession;
+#[cfg(feature = "tower")]
+pub use self::tower::{NodeRequest, NodeService};
 use crate::config::{Checked, NodeConfig};
 use crate::driver::{Event, Shared};
 use crate::{
@@ -99,6 +103,9 @@ pub(crate) struct Inner {
     /// One session is opened at a time, however many requests wait for it.
     opening: tokio::sync::Mutex<()>,
     check: Check,
+    /// One for each request that may be under way by [`NodeService`]s.
+    #[cfg(feature = "tower")]
+    permits: Arc<tokio::sync::Semaphore>,
     thread: std::sync::Mutex<Option<std::thread::JoinHandle<()>>>,
     links: Arc<dyn crate::transport::PeerLinks>,
     /// Held for the node's life: no other process may use the directory.

@@ -33,6 +33,9 @@ impl Inner {
             Remembered::Outcome(Outcome { position, result: CallOutcome::Rejected(reason), .. }) => {
                 Err(OutcomeError::Rejected { position, reason })
             }
+            Remembered::Outcome(Outcome { position, result: CallOutcome::Quarantined, .. }) => {
+                Err(OutcomeError::Quarantined { position })
+            }
             Remembered::Forgotten => Err(OutcomeError::Forgotten),
             Remembered::Nothing | Remembered::Unknown => Err(OutcomeError::NotFound),
         }

@@ -104,6 +104,7 @@ pub(super) fn answer(outcome: Outcome, replayed: bool, key: String) -> Result<An
     match result {
         CallOutcome::Output(output) => Ok(Answer { output, position, term, replayed, key }),
         CallOutcome::Rejected(reason) => Err(PredictError::Rejected { position, reason }),
+        CallOutcome::Quarantined => Err(PredictError::Quarantined { position }),
     }
 }
 

@@ -21,8 +21,8 @@ pub enum Read {
     /// queries that wait at one time share; works on any node that reaches a leader.
     #[default]
     Linearizable,
-    /// What this node happens to have applied, and no less than `at_least`: with the position of an answer, a client sees
-    /// what it was told of. Works without a leader.
+    /// What this node happens to have applied, and no less than `at_least`: a client that gives the highest position it was
+    /// ever told sees no less than before, also while the node replays its log. Works without a leader.
     Local {
         /// The position that must be seen; 0 for whatever there is.
         at_least: u64,

@@ -381,7 +381,9 @@ fn a_read_of_a_leader_that_is_cut_off_fails_and_so_does_one_without_a_leader() {
     assert_eq!(cluster.read_failed, [ReadId(1)]);
     let other = cluster.leader();
     assert_ne!(other, leader);
-    // By now it has given up leading: nobody is left to ask.
+    // By then it has given up leading: nobody is left to ask.
+    cluster.tick(40);
+    assert!(!cluster.replicas[&leader].is_leader());
     cluster.input(leader, Input::Read { id: ReadId(2), within_ticks: 100, leader_within_ticks: 5 });
     cluster.tick(5);
     assert_eq!(cluster.read_failed, [ReadId(1), ReadId(2)]);

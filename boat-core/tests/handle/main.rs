@@ -12,3 +12,5 @@ mod events;
 mod reads;
 mod requests;
 mod sessions;
+#[cfg(feature = "tower")]
+mod tower;

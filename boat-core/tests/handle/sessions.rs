@@ -59,6 +59,7 @@ async fn an_attempt_of_unknown_fate_and_its_retries_over_a_change_of_leader_are_
     assert_eq!((retried.output, by_name.output), (3, 7));
     isolate(&cluster, NodeId(old as u16), false);
     for node in &nodes {
+        within(node.reached(by_name.position)).await.unwrap();
         let again = within(node.predict(2).key(&in_session).into_future()).await.unwrap();
         assert_eq!((again.position, again.output, again.replayed), (retried.position, 3, true));
         let again = within(node.predict(4).key("named").into_future()).await.unwrap();

@@ -84,12 +84,12 @@ impl Reads {
     }
 }
 
-/// The model's state is its latest output. Openings of sessions are not the model's.
+/// The model's state is its latest output. What was not run, as openings of sessions are not, changes nothing.
 fn state_at(order: &OneOrder, position: u64) -> Bytes {
     let records = (1..=position).rev().filter_map(|position| order.at(position));
-    let mut runs = records.filter(|record| record.request.kind != RequestKind::OpenSession);
-    match runs.next().map(|record| &record.outcome.result) {
-        Some(CallOutcome::Output(output)) => output.clone(),
-        Some(CallOutcome::Rejected(_)) | None => Bytes::copy_from_slice(&0_u64.to_le_bytes()),
-    }
+    let mut outputs = records.filter_map(|record| match &record.outcome.result {
+        CallOutcome::Output(output) if record.request.kind != RequestKind::OpenSession => Some(output),
+        _ => None,
+    });
+    outputs.next().cloned().unwrap_or_else(|| Bytes::copy_from_slice(&0_u64.to_le_bytes()))
 }
