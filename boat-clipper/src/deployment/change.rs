@@ -243,7 +243,11 @@ mod tests {
     fn what_is_wrong_is_said_as_clipper_says_it() {
         let error = |endpoint, body: &str| Change::parse(endpoint, body.as_bytes()).unwrap().unwrap_err();
         for (endpoint, body, start) in [
-            ("delete_app", "{}", "Error parsing JSON: JSON object does not have required key: name. Expected"),
+            (
+                "delete_app",
+                "{}",
+                "Error parsing JSON: JSON object does not have required key: name. Expected",
+            ),
             (
                 "delete_app",
                 r#"{"name":1}"#,
@@ -261,7 +265,11 @@ mod tests {
                 r#"{"name":"a","input_type":"s","default_output":"","latency_slo_micros":1.5}"#,
                 "Error parsing JSON: Type mismatch! JSON key latency_slo_micros expected type int",
             ),
-            ("add_model_links", r#"{"app_name":"a","model_names":[1]}"#, "Error parsing JSON: Array input of"),
+            (
+                "add_model_links",
+                r#"{"app_name":"a","model_names":[1]}"#,
+                "Error parsing JSON: Array input of",
+            ),
         ] {
             let error = error(endpoint, body);
             assert!(error.starts_with(start), "{error}");

@@ -83,7 +83,9 @@ impl Deployment {
             return Err(format!("model with name '{name}' and version '{version}' already exists"));
         }
         if self.models().count() >= MODEL_VERSIONS_MAX {
-            return Err(format!("there are {MODEL_VERSIONS_MAX} versions of models, and no more can be added"));
+            return Err(format!(
+                "there are {MODEL_VERSIONS_MAX} versions of models, and no more can be added"
+            ));
         }
         for (application, models) in &self.links {
             let Some(linked) = self.applications.get(application).filter(|_| models.contains(name)) else {

@@ -86,10 +86,7 @@ fn every_refusal_is_clippers_and_changes_nothing() {
             Change::SetModelVersion(id("m", "9")),
             "Cannot set non-existent version '9' for model with name 'm'",
         ),
-        (
-            Change::DeleteVersionedModel(id("m", "9")),
-            "model with name 'm' and version '9' does not exist",
-        ),
+        (Change::DeleteVersionedModel(id("m", "9")), "model with name 'm' and version '9' does not exist"),
         (Change::AddModelLinks(links("b", &["m"])), "No app with name 'b' exists."),
         (Change::AddModelLinks(links("d", &["y"])), "No model with name 'y' exists."),
         (

@@ -1,6 +1,5 @@
 //! Model containers: each a ZeroMQ connection that asks to serve a model, and is given batches one at a time.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,35 +57,29 @@ impl Containers {
 }
 
 impl Serve for Containers {
-    fn serve(
-        self: Arc<Self>,
-        stream: TcpStream,
-        mut stopped: watch::Receiver<bool>,
-    ) -> impl Future<Output = ()> + Send + 'static {
-        async move {
-            let peer = stream.peer_addr().map_or_else(|_| "?".to_owned(), |address| address.to_string());
-            let (read, write) = stream.into_split();
-            let greeted = handshake(read, write, SocketType::Router, b"", self.limits);
-            let (incoming, outgoing, identity) = match timeout(self.handshake_timeout, greeted).await {
-                Ok(Ok(greeted)) => greeted,
-                Ok(Err(error)) => return log::debug!("engine: container at {peer}: {error}"),
-                Err(_) => return log::debug!("engine: {peer} does not greet"),
-            };
-            let session = Session {
-                containers: self,
-                peer: peer.clone(),
-                outgoing,
-                identity,
-                replica: None,
-                is_refused: false,
-                running: None,
-                next_id: 0,
-                malformed: 0,
-            };
-            tokio::select! {
-                Err(error) = session.run(incoming) => log::info!("engine: container at {peer} is let go: {error}"),
-                () = told_to_stop(&mut stopped) => {}
-            }
+    async fn serve(self: Arc<Self>, stream: TcpStream, mut stopped: watch::Receiver<bool>) {
+        let peer = stream.peer_addr().map_or_else(|_| "?".to_owned(), |address| address.to_string());
+        let (read, write) = stream.into_split();
+        let greeted = handshake(read, write, SocketType::Router, b"", self.limits);
+        let (incoming, outgoing, identity) = match timeout(self.handshake_timeout, greeted).await {
+            Ok(Ok(greeted)) => greeted,
+            Ok(Err(error)) => return log::debug!("engine: container at {peer}: {error}"),
+            Err(_) => return log::debug!("engine: {peer} does not greet"),
+        };
+        let session = Session {
+            containers: self,
+            peer: peer.clone(),
+            outgoing,
+            identity,
+            replica: None,
+            is_refused: false,
+            running: None,
+            next_id: 0,
+            malformed: 0,
+        };
+        tokio::select! {
+            Err(error) = session.run(incoming) => log::info!("engine: container at {peer} is let go: {error}"),
+            () = told_to_stop(&mut stopped) => {}
         }
     }
 }
@@ -189,11 +182,18 @@ impl Session {
     }
 
     async fn hand_out(&mut self, batch: Batch) -> Result<(), Ended> {
-        let mut inputs = Vec::with_capacity(batch.len());
-        let mut types = batch.parts().flatten().map(Input::input_type);
-        let Some(input_type) = types.next() else { return Ok(()) };
-        drop(types);
-        inputs.extend(batch.parts().flatten().map(|input| Bytes::copy_from_slice(&input.to_bytes())));
+        let Some(replica) = &self.replica else { return Ok(()) };
+        let (model, input_type) = (replica.model(), replica.input_type());
+        if batch.parts().flatten().any(|input| input.input_type() != input_type) {
+            // The batch fails, and the next one may fit.
+            log::warn!(
+                "engine: container at {} takes {input_type}, which model {model} is not for",
+                self.peer
+            );
+            return Ok(());
+        }
+        let bytes = |input: &Input| Bytes::copy_from_slice(&input.to_bytes());
+        let inputs = batch.parts().flatten().map(bytes).collect();
         let id = self.next_id;
         self.next_id = self.next_id.wrapping_add(1);
         self.running = Some((id, batch));
@@ -216,3 +216,6 @@ impl Session {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

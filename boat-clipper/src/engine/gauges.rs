@@ -143,8 +143,14 @@ mod tests {
         assert_eq!(histogram.show()["p99"], "0");
         (0..=100).for_each(|value| histogram.add(f64::from(value)));
         let shown = histogram.show();
-        assert_eq!((&shown["size"], &shown["min"], &shown["max"]), (&json!("101"), &json!("0"), &json!("100")));
-        assert_eq!((&shown["mean"], &shown["p50"], &shown["p99"]), (&json!("50"), &json!("50"), &json!("99")));
+        assert_eq!(
+            (&shown["size"], &shown["min"], &shown["max"]),
+            (&json!("101"), &json!("0"), &json!("100"))
+        );
+        assert_eq!(
+            (&shown["mean"], &shown["p50"], &shown["p99"]),
+            (&json!("50"), &json!("50"), &json!("99"))
+        );
         (0..VALUES_MAX).for_each(|_| histogram.add(7.0));
         assert_eq!((&histogram.show()["min"], &histogram.show()["std_dev"]), (&json!("7"), &json!("0")));
     }

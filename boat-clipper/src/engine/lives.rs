@@ -30,7 +30,9 @@ impl Lives {
         if identity.is_empty() {
             return match self.restarts {
                 0 => Ok(()),
-                _ => Err("a container without an identity cannot show that it has started since: restart this process too"),
+                _ => Err(
+                    "a container without an identity cannot show that it has started since: restart this process too",
+                ),
             };
         }
         if !self.seen.insert(identity.clone()) {

@@ -129,10 +129,9 @@ impl Meters {
                 0 => "nan".to_owned(),
                 predictions => (served.defaults as f64 / predictions as f64).to_string(),
             };
-            shown.ratio_counters.push(named(
-                &format!("app:{name}:default_prediction_ratio"),
-                json!({ "ratio": ratio }),
-            ));
+            shown
+                .ratio_counters
+                .push(named(&format!("app:{name}:default_prediction_ratio"), json!({ "ratio": ratio })));
             shown.served(&format!("app:{name}"), served, now);
         }
         for (id, served) in &mut self.models {

@@ -23,7 +23,6 @@ use self::lives::Lives;
 use self::routes::{Frontend, Routes};
 use self::server::Server;
 use self::serving::Serving;
-pub(crate) use self::serving::NO_MODEL;
 use crate::deployment::{Change, Look};
 
 /// Why an engine does not run.

@@ -1,6 +1,5 @@
 //! The two HTTP frontends: which request gets which answer.
 
-use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,29 +47,23 @@ struct Unanswered(String);
 type Answer = Response<Full<Bytes>>;
 
 impl Serve for Routes {
-    fn serve(
-        self: Arc<Self>,
-        stream: TcpStream,
-        mut stopped: watch::Receiver<bool>,
-    ) -> impl Future<Output = ()> + Send + 'static {
-        async move {
-            let routes = Arc::clone(&self);
-            let service = service_fn(move |request| {
-                let routes = Arc::clone(&routes);
-                async move { routes.answer(request).await }
-            });
-            let connection = self.http.serve_connection(TokioIo::new(stream), service);
-            let mut connection = pin!(connection);
-            let ended = tokio::select! {
-                ended = connection.as_mut() => ended,
-                () = told_to_stop(&mut stopped) => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            };
-            if let Err(error) = ended {
-                log::debug!("engine: connection ended: {error:?}");
+    async fn serve(self: Arc<Self>, stream: TcpStream, mut stopped: watch::Receiver<bool>) {
+        let routes = Arc::clone(&self);
+        let service = service_fn(move |request| {
+            let routes = Arc::clone(&routes);
+            async move { routes.answer(request).await }
+        });
+        let connection = self.http.serve_connection(TokioIo::new(stream), service);
+        let mut connection = pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = told_to_stop(&mut stopped) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
             }
+        };
+        if let Err(error) = ended {
+            log::debug!("engine: connection ended: {error:?}");
         }
     }
 }

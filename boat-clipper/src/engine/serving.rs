@@ -16,10 +16,9 @@ use crate::rpc::Metadata;
 use crate::{EngineModel, Input, InputType, ModelFactory};
 
 /// Answered as the default's explanation when no replica serves the model. Clipper's words, by which clients tell.
-pub(crate) const NO_MODEL: &str = "No connected models found for query";
+pub(super) const NO_MODEL: &str = "No connected models found for query";
 /// Answered as the default's explanation when the model gave nothing in time. Clipper's words.
-pub(super) const TOO_LATE: &str =
-    "Failed to retrieve a prediction response within the specified latency SLO";
+pub(super) const TOO_LATE: &str = "Failed to retrieve a prediction response within the specified latency SLO";
 
 /// What all connections share, query frontend's, management's and containers' alike.
 #[derive(Debug)]
@@ -64,6 +63,7 @@ pub(super) struct Replica {
     serving: Arc<Serving>,
     id: ModelId,
     number: u64,
+    input_type: InputType,
     queue: Arc<Queue>,
 }
 
@@ -105,7 +105,11 @@ impl Serving {
                 let _ = serving.lock().deployment.apply(&change);
             }
             if let Some(model) = &application.model {
-                serving.start_in_process(&application.model_id(model), application.input_type, &model.make)?;
+                serving.start_in_process(
+                    &application.model_id(model),
+                    application.input_type,
+                    &model.make,
+                )?;
             }
         }
         serving.lock().open_meters();
@@ -189,9 +193,7 @@ impl Serving {
         let count = inputs.len();
         let Enqueued { query_id, model, ticket } = self.enqueue(&target, version, inputs, started)?;
         let outputs: Vec<_> = match ticket {
-            Ok(ticket) => {
-                ticket.outputs().await.into_iter().map(|output| output.ok_or(TOO_LATE)).collect()
-            }
+            Ok(ticket) => ticket.outputs().await.into_iter().map(|output| output.ok_or(TOO_LATE)).collect(),
             Err(why) => vec![Err(why); count],
         };
         let counts = Counts::of(&outputs);
@@ -224,7 +226,11 @@ impl Serving {
     }
 
     /// Takes in a container that says what it serves. The error says why it is not given anything to run.
-    pub(super) fn register(self: &Arc<Self>, metadata: &Metadata, identity: &Bytes) -> Result<Replica, String> {
+    pub(super) fn register(
+        self: &Arc<Self>,
+        metadata: &Metadata,
+        identity: &Bytes,
+    ) -> Result<Replica, String> {
         let Metadata { model_name, model_version, input_type } = metadata;
         if model_name.contains([',', ':']) || model_version.contains([',', ':']) {
             return Err(format!("{model_name:?} {model_version:?}: names have no ',' and no ':'"));
@@ -237,7 +243,9 @@ impl Serving {
                 return Err(format!("model {id} keeps state, and has its container already"));
             }
             if served.is_some_and(|served| served.has_run) {
-                return Err(format!("model {id} keeps state, and its container is gone: it is rebuilt first"));
+                return Err(format!(
+                    "model {id} keeps state, and its container is gone: it is rebuilt first"
+                ));
             }
             let mut lives = self.lives.lock().unwrap_or_else(PoisonError::into_inner);
             lives.begin(identity).map_err(|why| format!("model {id} keeps state, and {why}"))?;
@@ -281,7 +289,8 @@ impl State {
     }
 
     fn join(&mut self, serving: &Arc<Serving>, id: ModelId, input_type: InputType) -> Replica {
-        let batch_size = self.deployment.model(&id.model_name, &id.model_version).map(|model| model.batch_size);
+        let batch_size =
+            self.deployment.model(&id.model_name, &id.model_version).map(|model| model.batch_size);
         self.meters.open_model(&id, Instant::now());
         let served = self.served(&id);
         if let Some(batch_size) = batch_size {
@@ -293,7 +302,7 @@ impl State {
         served.queue.join();
         let queue = Arc::clone(&served.queue);
         log::info!("engine: replica {number} serves model {id}");
-        Replica { serving: Arc::clone(serving), id, number, queue }
+        Replica { serving: Arc::clone(serving), id, number, input_type, queue }
     }
 
     fn open_meters(&mut self) {
@@ -345,6 +354,11 @@ impl Replica {
         &self.id
     }
 
+    /// What it takes, by its own word.
+    pub(super) fn input_type(&self) -> InputType {
+        self.input_type
+    }
+
     /// The next batch; nothing when it is not to serve any more.
     pub(super) async fn take(&self) -> Option<Batch> {
         let batch = self.queue.take().await?;
@@ -367,7 +381,9 @@ impl Drop for Replica {
         let mut state = self.serving.lock();
         let State { models, deployment, .. } = &mut *state;
         // The version may have been removed, and another of its name added since.
-        if let Some(served) = models.get_mut(&self.id).filter(|served| Arc::ptr_eq(&served.queue, &self.queue)) {
+        if let Some(served) =
+            models.get_mut(&self.id).filter(|served| Arc::ptr_eq(&served.queue, &self.queue))
+        {
             served.replicas.remove(&self.number);
             let is_deployed = deployment.model(&self.id.model_name, &self.id.model_version).is_some();
             if served.replicas.is_empty() && !is_deployed && !served.has_run {

@@ -15,8 +15,8 @@
 use bytes::Bytes;
 
 use super::RPC_VERSION;
+use crate::InputType;
 use crate::zmtp::Message;
-use crate::{Input, InputType};
 
 const NEW_CONTAINER: u32 = 0;
 const CONTENT: u32 = 1;
@@ -110,9 +110,8 @@ impl FromContainer {
                 if read_word(rpc_version) != Ok(RPC_VERSION) {
                     return Err(Malformed("metadata of another version of the protocol than 3"));
                 }
-                let text = |bytes: &Bytes, what| {
-                    String::from_utf8(bytes.to_vec()).map_err(|_| Malformed(what))
-                };
+                let text =
+                    |bytes: &Bytes, what| String::from_utf8(bytes.to_vec()).map_err(|_| Malformed(what));
                 let input_type = std::str::from_utf8(input_type).ok().and_then(|code| code.parse().ok());
                 Ok(FromContainer::Metadata(Metadata {
                     model_name: text(name, "a model's name that is no UTF-8")?,
@@ -225,6 +224,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::Input;
 
     fn hex(message: &[Bytes]) -> Vec<String> {
         message.iter().map(|frame| frame.iter().map(|byte| format!("{byte:02x}")).collect()).collect()

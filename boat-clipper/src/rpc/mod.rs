@@ -2,7 +2,7 @@
 
 mod message;
 
-pub(crate) use self::message::{FromContainer, Inputs, Malformed, Metadata, ToContainer};
+pub(crate) use self::message::{FromContainer, Inputs, Metadata, ToContainer};
 
 /// The version of the protocol, in every message of the frontend and in a container's metadata.
 pub(crate) const RPC_VERSION: u32 = 3;

@@ -120,9 +120,16 @@ mod tests {
         let good = greeting();
         assert!(check_greeting(&good).is_ok());
         // libzmq 4.3 says 3.1, and anything between signature bytes.
-        for (at, value, is_good) in
-            [(11, 1, true), (8, 1, true), (10, 4, true), (0, 0, false), (9, 0, false), (10, 2, false), (12, b'P', false), (16, b'X', false)]
-        {
+        for (at, value, is_good) in [
+            (11, 1, true),
+            (8, 1, true),
+            (10, 4, true),
+            (0, 0, false),
+            (9, 0, false),
+            (10, 2, false),
+            (12, b'P', false),
+            (16, b'X', false),
+        ] {
             let mut changed = good;
             changed[at] = value;
             assert_eq!(check_greeting(&changed).is_ok(), is_good, "{at} {value}");
