@@ -76,6 +76,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     for node in 0..3 {
         nodes.push(start(node).await?);
     }
+    for node in &nodes {
+        node.ready().await?;
+    }
     let mut best_chosen = 0;
     for round in 0..ROUNDS {
         if round == ROUNDS / 2 {

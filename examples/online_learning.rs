@@ -62,6 +62,9 @@ async fn learn(samples: &[Sample], kill_every: usize) -> Result<Vec<f64>, Box<dy
     for node in 0..NODES {
         nodes.push(start(&network, directory.path(), node).await?);
     }
+    for node in &nodes {
+        node.ready().await?;
+    }
     let mut losses = Vec::new();
     for (n, sample) in samples.iter().enumerate() {
         if n % kill_every == kill_every - 1 {
@@ -72,11 +75,8 @@ async fn learn(samples: &[Sample], kill_every: usize) -> Result<Vec<f64>, Box<dy
         // A retry with the same key is learnt once, whichever node had it first and whatever became of that one.
         let key = format!("sample {n}");
         let ask = |retry: usize| nodes[(n + retry) % NODES].feedback(sample.clone()).key(key.clone());
-        let answer = match ask(0).await {
-            Err(_) => ask(1).await?,
-            Ok(answer) => answer,
-        };
-        losses.push(answer.output);
+        let first = ask(0).await;
+        losses.push(if first.is_ok() { first } else { ask(1).await }?.output);
     }
     Ok(losses)
 }
