@@ -20,6 +20,7 @@ pub mod log;
 mod membership;
 mod model;
 mod node;
+mod operation;
 mod predictor;
 #[cfg(all(feature = "http", feature = "supervisor"))]
 mod program;
@@ -39,7 +40,8 @@ pub use error::{Error, PredictError, WipeError};
 pub use ids::{Birth, ClusterId, NodeId, RaftId};
 pub use membership::{Genesis, Member, MemberList, MemberListError, Membership};
 pub use model::{Context, Model, ModelError, ModelPredictor};
-pub use node::{Answer, Interface, Json, Node, NodeBuilder, Predict, Raw};
+pub use node::{Answer, ChangeMembers, Interface, Json, Node, NodeBuilder, Predict, Raw};
+pub use operation::{MembershipError, MembershipOperation, MembershipRefusal, OperationToken};
 pub use predictor::{Call, CallOutcome, Check, Predictor, PredictorError, StateKind};
 #[cfg(all(feature = "http", feature = "supervisor"))]
 pub use program::run_node;

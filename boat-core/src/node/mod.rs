@@ -2,6 +2,7 @@
 
 mod answer;
 mod builder;
+mod members;
 mod predict;
 #[cfg(feature = "http")]
 mod service;
@@ -19,6 +20,7 @@ use serde::de::DeserializeOwned;
 
 pub use self::answer::Answer;
 pub use self::builder::NodeBuilder;
+pub use self::members::ChangeMembers;
 pub use self::predict::Predict;
 use self::session::FrontendSession;
 use crate::config::{Checked, NodeConfig};
