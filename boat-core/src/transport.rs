@@ -12,7 +12,8 @@ use bytes::Bytes;
 
 use crate::log::LogEntry;
 use crate::{
-    Birth, ClusterId, Genesis, MemberList, MembershipOperation, MembershipRefusal, NodeId, OperationToken, RaftId,
+    Birth, ClusterId, Genesis, MemberList, MembershipOperation, MembershipRefusal, NodeId, OperationToken,
+    RaftId,
 };
 
 /// What a node says of itself when it opens a connection, and hears in answer.

@@ -219,7 +219,9 @@ impl Shared {
             Phase::Founding { waiting_for: view.waiting_for }
         } else if !view.is_member {
             match view.outside {
-                Some(OutsideView { place_held_at, joins_by_itself: false }) => Phase::NotAdded { place_held_at },
+                Some(OutsideView { place_held_at, joins_by_itself: false }) => {
+                    Phase::NotAdded { place_held_at }
+                }
                 _ => Phase::Joining,
             }
         } else if view.leader.is_none() {

@@ -15,7 +15,8 @@ use crate::driver::Event;
 use crate::membership::is_address;
 use crate::replica::OperationResult;
 use crate::{
-    MemberStatus, MembershipError, MembershipOperation as Operation, MembershipRefusal, NodeId, OperationToken,
+    MemberStatus, MembershipError, MembershipOperation as Operation, MembershipRefusal, NodeId,
+    OperationToken,
 };
 
 /// How long an operation waits for its result unless it is told otherwise.

@@ -1,8 +1,8 @@
 //! Handing over leadership, and whether the others can do without this node's disk (design D13, `POST /control`).
 
 use super::{Output, Replica};
-use crate::{NodeId, RaftId};
 use crate::transport::PeerMessage;
+use crate::{NodeId, RaftId};
 
 /// How often a question is asked again, in ticks.
 const ASK_AGAIN_TICKS: u64 = 5;

@@ -171,11 +171,7 @@ impl Replica {
     fn consider_transfer(&mut self, to: Option<NodeId>) -> Verdict {
         let Some(to) = to else {
             let begun = self.raw.raft.lead_transferee.is_some() || self.hand_over();
-            return if begun {
-                Verdict::Undecided
-            } else {
-                Verdict::Refused(MembershipRefusal::Unreachable)
-            };
+            return if begun { Verdict::Undecided } else { Verdict::Refused(MembershipRefusal::Unreachable) };
         };
         let Some(member) = self.membership.incarnation(to) else {
             return Verdict::Refused(MembershipRefusal::NotAMember);
@@ -212,8 +208,7 @@ impl Replica {
         if !self.membership.is_voter(leaver) {
             return Ok(());
         }
-        let remain: Vec<RaftId> =
-            self.membership.voters.iter().copied().filter(|id| *id != leaver).collect();
+        let remain: Vec<RaftId> = self.membership.voters.iter().copied().filter(|id| *id != leaver).collect();
         let ready = remain.iter().filter(|id| self.is_dependable(**id)).count();
         if ready > remain.len() / 2 { Ok(()) } else { Err(MembershipRefusal::WouldLoseQuorum) }
     }
@@ -230,7 +225,8 @@ impl Replica {
             }
             elsewhere = Some(member.address.clone());
         }
-        Err(elsewhere.map_or(MembershipRefusal::NotThere, |address| MembershipRefusal::OtherAddress { address }))
+        Err(elsewhere
+            .map_or(MembershipRefusal::NotThere, |address| MembershipRefusal::OtherAddress { address }))
     }
 }
 

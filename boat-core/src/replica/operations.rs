@@ -187,7 +187,9 @@ impl Replica {
         }
         let over = self.tick >= waiting.deadline_tick;
         match &waiting.refused {
-            Some(refusal) if over || self.tick >= waiting.since_tick.saturating_add(patience_ticks(refusal)) => {
+            Some(refusal)
+                if over || self.tick >= waiting.since_tick.saturating_add(patience_ticks(refusal)) =>
+            {
                 Some(OperationResult::Refused(refusal.clone()))
             }
             None if over && waiting.asked.is_none() => Some(OperationResult::NoLeader),

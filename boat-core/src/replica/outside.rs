@@ -38,12 +38,13 @@ impl Replica {
     /// [`Fatal::Removed`] if it once was: incarnations never come back.
     pub(super) fn on_outside(&mut self, outside: Outside, outputs: &mut Vec<Output>) -> Result<(), Fatal> {
         let Outside { raft_id, index, place_held_at, members } = outside;
+        let own_index = self.membership.index;
         // Who says so may lag behind.
-        if raft_id != self.config.own.raft_id || index <= self.membership.index {
+        if raft_id != self.config.own.raft_id || index < own_index {
             return Ok(());
         }
         if self.is_member() {
-            return self.end_removed(index, outputs);
+            return if index > own_index { self.end_removed(index, outputs) } else { Ok(()) };
         }
         for (node, address) in members {
             // The genesis and the configured list may both be old.

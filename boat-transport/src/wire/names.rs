@@ -29,6 +29,6 @@ pub(super) fn u128_to_bytes(number: u128) -> Bytes {
     Bytes::copy_from_slice(&number.to_be_bytes())
 }
 
-fn bytes_to_u128(bytes: &Bytes) -> Option<u128> {
+pub(super) fn bytes_to_u128(bytes: &Bytes) -> Option<u128> {
     bytes.as_ref().try_into().ok().map(u128::from_be_bytes)
 }
