@@ -138,7 +138,8 @@ fn cost_bytes(message: &PeerMessage) -> usize {
         | PeerMessage::LeaveQuestion { .. }
         | PeerMessage::LeaveAnswer { .. }
         | PeerMessage::Operate(_)
-        | PeerMessage::OperateAnswer(_) => 0,
+        | PeerMessage::OperateAnswer(_)
+        | PeerMessage::Report(_) => 0,
     };
     opaque.saturating_add(MESSAGE_BYTES)
 }

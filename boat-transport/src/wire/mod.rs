@@ -11,6 +11,7 @@ mod introduction;
 mod membership;
 mod names;
 mod payload;
+mod report;
 
 use boat_core::transport::{Forward, ForwardRefusal, ForwardRefused, PeerMessage};
 use bytes::{Buf, Bytes};
@@ -86,6 +87,7 @@ impl From<PeerMessage> for Outgoing {
             PeerMessage::Outside(outside) => Kind::Outside(membership::encode_outside(*outside)),
             PeerMessage::Operate(operate) => Kind::Operate(membership::encode_operate(*operate)),
             PeerMessage::OperateAnswer(answer) => Kind::OperateAnswer(membership::encode_answer(*answer)),
+            PeerMessage::Report(said) => Kind::Report(report::encode(*said)),
         };
         Outgoing { envelope: proto::Envelope { message: Some(message) }, payload }
     }
@@ -139,6 +141,7 @@ fn message(envelope: proto::Envelope, payload: &mut Payload) -> Result<PeerMessa
         Kind::OperateAnswer(answer) => {
             PeerMessage::OperateAnswer(Box::new(membership::decode_answer(answer)?))
         }
+        Kind::Report(said) => PeerMessage::Report(Box::new(report::decode(said)?)),
     })
 }
 
