@@ -194,12 +194,13 @@ impl<P: Predictor> Launch<P> {
                 // Nobody to ask is known yet; who asked may have gone away.
                 let _ = result.send(OperationResult::NoLeader);
             }
+            Event::Read { id, .. } => self.shared.queries.fail(id),
             Event::MayLeave { verdict, .. } => {
                 // Nothing is on this disk that others could miss, but nobody can vouch for that yet.
                 let _ = verdict.send(None);
             }
             Event::Stop { .. } => {
-                self.shared.waiters.close();
+                self.shared.close();
                 self.shared.inbox.close();
                 return Ok(true);
             }
