@@ -1,8 +1,8 @@
 //! A model that explores at random and forgets with time, and yet is the same on every node: random numbers and time come
 //! through the log.
-//!
 //! Thompson sampling over three advertisements: each reward counts half as much after a minute of
 //! log time. The node that is asked changes with every request, and one is killed in between.
+#![allow(clippy::print_stdout, clippy::indexing_slicing, reason = "a program that shows something")]
 
 use boat_core::transport::local::LocalNetwork;
 use boat_core::{Context, Model, Node};

@@ -2,6 +2,7 @@
 //!
 //! The service here counts the words it has seen, so it has state that only a replay can rebuild. It is restarted half-way,
 //! and forgets everything; the predictor notices by the service's run, and Boat replays.
+#![allow(clippy::print_stdout, clippy::indexing_slicing, reason = "a program that shows something")]
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,6 +1,7 @@
 //! A replicated model in a program of one's own: write one `impl`, start a node with it.
 //!
 //! Three nodes run in this process and reach each other over TCP; on three machines, each would run one of them.
+#![allow(clippy::print_stdout, clippy::indexing_slicing, reason = "a program that shows something")]
 
 use std::time::Duration;
 
@@ -50,8 +51,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         node.ready().await?;
     }
 
-    let mut asked = nodes.iter().zip([3.0, 5.0, 10.0]);
-    while let Some((node, x)) = asked.next() {
+    for (node, x) in nodes.iter().zip([3.0, 5.0, 10.0]) {
         let key = format!("user-7/{x}");
         let answer = node.predict(x).key(key).within(Duration::from_secs(2)).await?;
         println!("node {} says {} at position {}", node.id(), answer.output, answer.position);

@@ -1,7 +1,7 @@
 //! A model that learns from feedback while its nodes die: logistic regression by stochastic gradient descent on real data.
-//!
 //! The same data is learnt twice, once with a node killed every 50 samples. Both runs give the same losses to the last bit.
 //! The curve is drawn into the file that is named, or `loss.svg` in the directory for temporary files.
+#![allow(clippy::print_stdout, clippy::indexing_slicing, reason = "a program that shows something")]
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
