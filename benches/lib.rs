@@ -7,13 +7,23 @@
 
 use std::path::Path;
 
+mod client;
+mod cluster;
+mod load;
 mod machine;
 mod measure;
+mod ports;
+mod process;
 mod size;
 mod workload;
 
+pub use client::{Head, Http, Reply, request};
+pub use cluster::{Cluster, NODES, run_if_node};
+pub use load::{Load, Sample, exchange};
 pub use machine::{machine, resident_bytes};
 pub use measure::{Contender, Figure, Goal, race};
+pub use ports::Ports;
+pub use process::{Process, wait_for};
 pub use size::Size;
 pub use workload::{Shape, Workload};
 
