@@ -11,6 +11,7 @@ pub mod digest;
 mod directory;
 mod driver;
 mod error;
+mod event;
 pub mod founding;
 #[cfg(feature = "http")]
 pub mod http;
@@ -36,6 +37,7 @@ pub use command::{
     Command, CommandView, Origin, OriginView, Request, RequestKind, RequestView, Requests, SessionRequest,
 };
 pub use error::{Error, PredictError, WipeError};
+pub use event::{Events, NodeEvent};
 pub use ids::{Birth, ClusterId, NodeId, RaftId};
 pub use membership::{Genesis, Member, MemberList, MemberListError, Membership};
 pub use model::{Context, Model, ModelError, ModelPredictor};

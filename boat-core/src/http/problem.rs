@@ -213,6 +213,13 @@ impl From<PredictError> for Problem {
     }
 }
 
+/// For routes that are added to the frontend's: the error as the frontend's own routes tell it.
+impl axum::response::IntoResponse for PredictError {
+    fn into_response(self) -> axum::response::Response {
+        Problem::from(self).into_reply().map(axum::body::Body::new)
+    }
+}
+
 fn code_of(error: &PredictError) -> Code {
     match error {
         PredictError::Invalid(_) => Code::InvalidRequest,
