@@ -56,10 +56,10 @@ impl Http {
         let mut received = Vec::new();
         let mut room = [0; 4096];
         loop {
-            if let Some(head) = Head::read(&received)? {
-                if let Some(body) = received.get(head.head_bytes..head.whole_bytes()) {
-                    return Ok(Reply { status: head.status, body: body.to_vec() });
-                }
+            if let Some(head) = Head::read(&received)?
+                && let Some(body) = received.get(head.head_bytes..head.whole_bytes())
+            {
+                return Ok(Reply { status: head.status, body: body.to_vec() });
             }
             let count = self.stream.read(&mut room)?;
             if count == 0 {

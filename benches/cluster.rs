@@ -178,7 +178,7 @@ pub fn run_if_node() -> Result<bool> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let transport = TcpTransport::bind(config.peer_listen_address()).await?;
         let backend = Backend::from_config(config.backend.clone()).await?;
-        run_node(config, transport, backend, axum::Router::new()).await?;
+        run_node(config, transport, backend, |_| axum::Router::new()).await?;
         Ok(true)
     })
 }

@@ -27,6 +27,10 @@ pub use process::{Process, wait_for};
 pub use size::Size;
 pub use workload::{Shape, Workload};
 
+/// As the programs of `examples` have it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// What goes wrong in a bench ends it.
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 

@@ -26,7 +26,10 @@ impl Sample {
         let count = latencies_us.len();
         let at = |part: f64| {
             let place = (count as f64 * part) as usize;
-            latencies_us.get(place.min(count.saturating_sub(1))).copied().map_or(0.0, |us| f64::from(us) / 1e3)
+            latencies_us
+                .get(place.min(count.saturating_sub(1)))
+                .copied()
+                .map_or(0.0, |us| f64::from(us) / 1e3)
         };
         Sample { per_second: count as f64 / took.as_secs_f64(), p50_ms: at(0.5), p99_ms: at(0.99) }
     }
@@ -51,11 +54,24 @@ impl Load {
     /// # Errors
     /// When any answer has another status than 200, or a connection breaks.
     pub fn run(&self, duration: Duration) -> Result<Sample> {
+        let (latencies_us, took) = self.block_on(duration)?;
+        Ok(Sample::new(latencies_us, took))
+    }
+
+    /// The same; gives how long each answer took, in microseconds.
+    ///
+    /// # Errors
+    /// See [`Load::run`].
+    pub fn latencies(&self, duration: Duration) -> Result<Vec<u32>> {
+        Ok(self.block_on(duration)?.0)
+    }
+
+    fn block_on(&self, duration: Duration) -> Result<(Vec<u32>, Duration)> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(self.run_here(duration))
     }
 
-    async fn run_here(&self, duration: Duration) -> Result<Sample> {
+    async fn run_here(&self, duration: Duration) -> Result<(Vec<u32>, Duration)> {
         let mut streams = Vec::new();
         for address in self.addresses.iter().cycle().take(self.connections) {
             let stream = TcpStream::connect(address).await?;
@@ -69,9 +85,9 @@ impl Load {
         }
         let mut latencies_us = Vec::new();
         while let Some(ended) = tasks.join_next().await {
-            latencies_us.append(&mut ended?.map_err(|error| error.to_string())?);
+            latencies_us.append(&mut ended??);
         }
-        Ok(Sample::new(latencies_us, started.elapsed()))
+        Ok((latencies_us, started.elapsed()))
     }
 }
 
@@ -85,7 +101,8 @@ async fn ask_until(
     let mut received = Vec::with_capacity(4096);
     let mut asked = Instant::now();
     while asked < end {
-        let status = exchange(&mut stream, &request, &mut received).await.map_err(|error| error.to_string())?;
+        let status =
+            exchange(&mut stream, &request, &mut received).await.map_err(|error| error.to_string())?;
         let answered = Instant::now();
         if status != 200 {
             return Err(format!("status {status}: {}", String::from_utf8_lossy(&received)));
@@ -111,10 +128,10 @@ pub async fn exchange(stream: &mut TcpStream, request: &[u8], received: &mut Vec
         if stream.read_buf(received).await? == 0 {
             return Err("the connection ended before the answer".into());
         }
-        if let Some(head) = Head::read(received)? {
-            if received.len() >= head.whole_bytes() {
-                return Ok(head.status);
-            }
+        if let Some(head) = Head::read(received)?
+            && received.len() >= head.whole_bytes()
+        {
+            return Ok(head.status);
         }
     }
 }

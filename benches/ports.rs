@@ -47,7 +47,11 @@ impl Ports {
     /// # Errors
     /// When there is no such place in the block.
     pub fn address(&self, place: u16) -> Result<SocketAddr> {
-        if place + 1 < BLOCK { Ok(address(self.base + 1 + place)) } else { Err("a block has 15 ports".into()) }
+        if place + 1 < BLOCK {
+            Ok(address(self.base + 1 + place))
+        } else {
+            Err("a block has 15 ports".into())
+        }
     }
 }
 

@@ -12,6 +12,10 @@ use clap::{CommandFactory, FromArgMatches, Parser};
 
 mod log_tool;
 
+/// A request's memory is got by one thread and given back by another, which the system's allocator is slow at.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 pub use log_tool::boat_log;
 
 /// One node: flags, BOAT_* environment or a TOML file say how it runs.

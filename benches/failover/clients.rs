@@ -48,7 +48,7 @@ impl Clients {
         let own = shared.clone();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.map_err(|error| error.to_string())?.block_on(run(addresses, own))
+            runtime.map_err(|error| error.to_string())?.block_on(run_all(addresses, own))
         });
         Clients { shared, thread: Some(thread) }
     }
@@ -87,7 +87,7 @@ impl History {
     }
 }
 
-async fn run(addresses: Vec<SocketAddr>, shared: Arc<Shared>) -> std::result::Result<History, String> {
+async fn run_all(addresses: Vec<SocketAddr>, shared: Arc<Shared>) -> std::result::Result<History, String> {
     let mut tasks = tokio::task::JoinSet::new();
     for number in 0..addresses.len() * CLIENTS_PER_NODE {
         tasks.spawn(client(number, addresses.clone(), shared.clone()));
@@ -120,7 +120,9 @@ async fn client(number: usize, addresses: Vec<SocketAddr>, shared: Arc<Shared>) 
         let fields = format!("content-type: application/json\r\nidempotency-key: {key}\r\n");
         let bytes = request("POST", "/predict", *address, &fields, b"{\"input\":\"x\"}");
         let answered = tokio::time::timeout(PATIENCE, exchange(connected, &bytes, &mut received)).await;
-        if let Ok(Ok(200)) = answered {
+        let is_answered = matches!(answered, Ok(Ok(200)));
+        drop(answered);
+        if is_answered {
             let now = Instant::now();
             history.answers.push(now);
             *shared.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);

@@ -22,9 +22,10 @@ pub(crate) fn measure(cluster: &Cluster, size: Size) -> Result<Vec<Goal>> {
     }
     let took = started.elapsed();
     let after = cpu(cluster)?;
-    let percents = before.iter().zip(&after).map(|(before, after)| {
-        100.0 * after.saturating_sub(*before).as_secs_f64() / took.as_secs_f64()
-    });
+    let percents = before
+        .iter()
+        .zip(&after)
+        .map(|(before, after)| 100.0 * after.saturating_sub(*before).as_secs_f64() / took.as_secs_f64());
     let percents = Figure::new(percents.collect());
     let mut megabytes = Vec::new();
     for node in 0..NODES {

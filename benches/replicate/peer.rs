@@ -283,8 +283,7 @@ pub(crate) async fn run(callers: usize, turn: Duration) -> Result<f64> {
     let voters: BTreeSet<u64> = (0..u64::from(NODES)).collect();
     let mut nodes = Vec::new();
     for id in &voters {
-        let node =
-            Node::new(*id, config.clone(), network.clone(), Log::default(), Count::default()).await?;
+        let node = Node::new(*id, config.clone(), network.clone(), Log::default(), Count::default()).await?;
         network.0.lock().unwrap_or_else(PoisonError::into_inner).insert(*id, node.clone());
         nodes.push(node);
     }

@@ -54,6 +54,8 @@ impl Model for Chain {
     }
 }
 
+/// A key, and what was answered to it.
+type Answered = (String, Answer<u64>);
 type ChainNode = Node<Json<String, u64>>;
 
 /// A file system of a few MiB, unmounted when it is dropped.
@@ -66,7 +68,8 @@ impl SmallDisk {
     fn mount(path: PathBuf) -> Option<SmallDisk> {
         std::fs::create_dir_all(&path).unwrap();
         let options = format!("size={MIB}m,mode=700");
-        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "boat-test"]).arg(&path).output();
+        let mount =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &options, "boat-test"]).arg(&path).output();
         mount.is_ok_and(|output| output.status.success()).then_some(SmallDisk { path })
     }
 
@@ -106,7 +109,8 @@ impl Cluster {
             return None;
         };
         let network = LocalNetwork::new();
-        let members = MemberList::new((0..NODES).map(|node| (NodeId(node), format!("local:{node}")))).unwrap();
+        let members =
+            MemberList::new((0..NODES).map(|node| (NodeId(node), format!("local:{node}")))).unwrap();
         let limits = Limits {
             free_bytes_min,
             request_bytes_max: 64 << 10,
@@ -158,7 +162,7 @@ async fn wait(what: &str, mut there: impl FnMut() -> bool) {
 struct Clients {
     stop: Arc<AtomicBool>,
     answered: Arc<AtomicUsize>,
-    tasks: Vec<JoinHandle<Vec<(String, Answer<u64>)>>>,
+    tasks: Vec<JoinHandle<Vec<Answered>>>,
 }
 
 impl Clients {
@@ -175,7 +179,7 @@ impl Clients {
     }
 
     /// Lets each client get its last answer.
-    async fn stop(self) -> Vec<(String, Answer<u64>)> {
+    async fn stop(self) -> Vec<Answered> {
         self.stop.store(true, Ordering::Relaxed);
         let mut all = Vec::new();
         for task in self.tasks {
@@ -194,7 +198,7 @@ async fn ask(
     nodes: Vec<ChainNode>,
     stop: Arc<AtomicBool>,
     answered: Arc<AtomicUsize>,
-) -> Vec<(String, Answer<u64>)> {
+) -> Vec<Answered> {
     let mut all = Vec::new();
     while !stop.load(Ordering::Relaxed) {
         let key = format!("{client}/{}", all.len());

@@ -9,6 +9,7 @@ mod found;
 mod free_space;
 mod inbox;
 mod log_thread;
+mod mailbox;
 mod progress;
 mod reception;
 mod shared;
@@ -97,6 +98,8 @@ pub(crate) struct Driver {
     around: Surroundings,
     replica: Replica,
     log: LogThread,
+    /// What the replica wants written, until it is given to the log.
+    writes: Vec<Write>,
     fetch: FetchThread,
     leave_verdict: Option<tokio::sync::oneshot::Sender<Option<bool>>>,
     stop: Option<Instant>,
@@ -104,7 +107,7 @@ pub(crate) struct Driver {
 
 impl Driver {
     pub(crate) fn new(around: Surroundings, replica: Replica, log: LogThread, fetch: FetchThread) -> Self {
-        Driver { around, replica, log, fetch, leave_verdict: None, stop: None }
+        Driver { around, replica, log, writes: Vec::new(), fetch, leave_verdict: None, stop: None }
     }
 
     /// Runs until the node stops. Everybody who waits has been answered when it returns.
@@ -135,6 +138,7 @@ impl Driver {
         loop {
             let shared = self.around.shared.clone();
             shared.inbox.take(next_tick, &mut events);
+            shared.waiters.retain_waiting(&mut events);
             for event in events.drain(..) {
                 self.on_event(event, &mut outputs)?;
             }
@@ -146,6 +150,7 @@ impl Driver {
             }
             self.replica.flush(&mut outputs).map_err(fatal)?;
             self.carry_out(&mut outputs);
+            self.write_log(&mut outputs)?;
             self.publish();
             let quiet = !self.replica.is_leader() && self.replica.waiting() == 0;
             if self.stop.is_some_and(|deadline| time >= deadline || quiet) {
@@ -175,8 +180,6 @@ impl Driver {
     fn on_event(&mut self, event: Event, outputs: &mut Vec<Output>) -> Result<(), Error> {
         match event {
             Event::Peer(event) => self.on_peer_event(event, outputs),
-            // Applied already, from another node's copy of the same request.
-            Event::Propose { id, .. } if !self.around.shared.waiters.is_waiting(&id) => Ok(()),
             Event::Propose { id, encoded, within } => {
                 let (within_ticks, leader_within_ticks) =
                     (self.ticks(within), self.ticks(self.around.leader_wait.min(within)));
@@ -249,10 +252,7 @@ impl Driver {
         for output in outputs.drain(..) {
             match output {
                 Output::Send { to, message } => sends.entry(to).or_default().push(message),
-                Output::Append { mark, write, sync } => {
-                    // When the log's thread is gone, why is in the inbox.
-                    self.log.write(Write { mark, write, sync });
-                }
+                Output::Append { mark, write, sync } => self.writes.push(Write { mark, write, sync }),
                 Output::Committed(entries) => committed.extend(entries),
                 Output::Fetch { low, high, bytes_max } => self.fetch.ask(Fetch { low, high, bytes_max }),
                 // Told right after the step that gave it up.
@@ -272,6 +272,28 @@ impl Driver {
         if !committed.is_empty() {
             self.around.shared.feed.push(committed);
         }
+    }
+
+    /// Gives the log what is to be written. A leader goes on at once: others wait for its heartbeats. Whoever follows has
+    /// nothing better to do than to wait for its own disk, and acknowledges the sooner for it.
+    fn write_log(&mut self, outputs: &mut Vec<Output>) -> Result<(), Error> {
+        let writes = std::mem::take(&mut self.writes);
+        if writes.is_empty() {
+            return Ok(());
+        }
+        if self.replica.is_leader() {
+            self.log.write(writes);
+            return Ok(());
+        }
+        let written = self.log.write_here(writes).map_err(|error| Error::Storage(error.to_string()))?;
+        if let Some(mark) = written {
+            self.step(Input::Persisted(mark), outputs)?;
+            self.replica.flush(outputs).map_err(fatal)?;
+            self.carry_out(outputs);
+            // What this led to is rare, and goes the long way.
+            self.log.write(std::mem::take(&mut self.writes));
+        }
+        Ok(())
     }
 
     fn set_peers(&self, membership: &Membership) {
