@@ -9,6 +9,7 @@ use std::path::Path;
 
 mod client;
 mod cluster;
+mod disk;
 mod load;
 mod machine;
 mod measure;
@@ -19,6 +20,7 @@ mod workload;
 
 pub use client::{Head, Http, Reply, request};
 pub use cluster::{Cluster, NODES, run_if_node};
+pub use disk::sync_p50_ms;
 pub use load::{Load, Sample, exchange};
 pub use machine::{machine, resident_bytes};
 pub use measure::{Contender, Figure, Goal, race};

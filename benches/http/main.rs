@@ -7,10 +7,10 @@
 //! - *etcd*: puts to the leader of three processes, over HTTP, where `etcd` is installed.
 //!
 //! All share this machine's cores with the clients, which are one thread. Between the turns the disk is asked how long
-//! `fdatasync` takes while three files are synced at the same time. Then: what three nodes cost that nobody asks anything.
+//! `fdatasync` takes while three files are synced at the same time. Before all that: what three nodes cost that nobody asks
+//! anything.
 #![expect(clippy::print_stdout, reason = "a bench prints what it measures")]
 
-mod disk;
 mod echo;
 mod etcd;
 mod idle;
@@ -18,7 +18,7 @@ mod idle;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use benches::{Cluster, Figure, Goal, Load, Result, Sample, Size, machine, request};
+use benches::{Cluster, Figure, Goal, Load, Result, Sample, Size, machine, request, sync_p50_ms};
 use boat_clipper::BackendKind;
 
 const ROUNDS: usize = 3;
@@ -71,12 +71,11 @@ fn main() -> Result<()> {
         Some(etcd) => servers.push(Server { name: "etcd", address: etcd.leader(), request: etcd.put() }),
         None => println!("etcd is not installed: nothing is said of it"),
     }
-    let mut goals = Vec::new();
+    let mut goals = idle::measure(&local, size)?;
     for connections in CONNECTIONS {
         goals.extend(measure(&servers, connections, directory.path(), size)?);
     }
-    drop((echo, engines, etcd));
-    goals.extend(idle::measure(&local, size)?);
+    idle::tell_memory(&local)?;
     Goal::print(&goals, size);
     Ok(())
 }
@@ -117,7 +116,7 @@ fn measure(
                 samples.push(sample);
             }
         }
-        syncs_ms.push(disk::sync_p50_ms(directory, turn / 5)?);
+        syncs_ms.push(sync_p50_ms(directory, turn / 5)?);
     }
     let figures: Vec<Figures> = samples.iter().map(|samples| Figures::new(samples)).collect();
     let sync_ms = Figure::new(syncs_ms);

@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use benches::{NODES, Result, Sample};
+use crate::{NODES, Result, Sample};
 
 /// What is written before each sync.
 const BLOCK_BYTES: usize = 4 << 10;
@@ -13,7 +13,10 @@ const BLOCK_BYTES: usize = 4 << 10;
 const FILE_BYTES: usize = 8 << 20;
 
 /// The time that half of the syncs took at most, in milliseconds, while three files are written and synced for so long.
-pub(crate) fn sync_p50_ms(directory: &Path, duration: Duration) -> Result<f64> {
+///
+/// # Errors
+/// What the file system says.
+pub fn sync_p50_ms(directory: &Path, duration: Duration) -> Result<f64> {
     let mut files = Vec::new();
     for node in 0..NODES {
         let path = directory.join(format!("sync-{node}"));
