@@ -179,12 +179,13 @@ impl<P: Predictor> Launch<P> {
                 log::warn!("node {node} refuses this node: {reason}");
             }
             Event::Propose { id, .. } => self.shared.waiters.fail(&id, Failure::NoLeader),
+            Event::Read { id, .. } => self.shared.queries.fail(id),
             Event::MayLeave { verdict, .. } => {
                 // Nothing is on this disk that others could miss, but nobody can vouch for that yet.
                 let _ = verdict.send(None);
             }
             Event::Stop { .. } => {
-                self.shared.waiters.close();
+                self.shared.close();
                 self.shared.inbox.close();
                 return Ok(true);
             }

@@ -201,6 +201,8 @@ impl LogLoop {
                     if !std::mem::replace(&mut said, true) {
                         log::error!("node {}: {error}; waiting for space", self.shared.node);
                     }
+                    // The disk may have been filled at once, before anybody looked.
+                    writer.space.look(&self.shared);
                     std::thread::park_timeout(FULL_DISK_AGAIN);
                 }
                 Err(error) => return Err(error),

@@ -11,6 +11,7 @@ mod inbox;
 mod log_thread;
 mod mailbox;
 mod progress;
+mod queries;
 mod reception;
 mod shared;
 mod waiters;
@@ -24,11 +25,12 @@ pub(crate) use self::apply_loop::ApplyLoop;
 use self::fetch_thread::{Fetch, FetchThread};
 pub(crate) use self::found::Launch;
 use self::log_thread::{LogThread, Write};
+pub(crate) use self::queries::{Queries, Told, Work};
 pub(crate) use self::reception::FrontDesk;
 pub(crate) use self::shared::Shared;
 pub(crate) use self::waiters::{Reply, Waiters};
 use crate::log::{LogEntry, LogError};
-use crate::replica::{Fatal, Input, Output, Replica, RequestId};
+use crate::replica::{Fatal, Input, Output, ReadId, Replica, RequestId};
 use crate::transport::{Introduction, PeerEvent, PeerLinks, PeerMessage, Refusal};
 use crate::{Birth, Error, Genesis, MemberList, Membership, NodeId};
 
@@ -46,6 +48,13 @@ pub(crate) enum Event {
         id: RequestId,
         /// The encoded request.
         encoded: bytes::Bytes,
+        /// How long its client waits.
+        within: Duration,
+    },
+    /// A linearizable read of this node.
+    Read {
+        /// What recognizes it.
+        id: ReadId,
         /// How long its client waits.
         within: Duration,
     },
@@ -100,6 +109,8 @@ pub(crate) struct Driver {
     log: LogThread,
     /// What the replica wants written, until it is given to the log.
     writes: Vec<Write>,
+    /// Whether somebody was told of a failure since the last look at who waits.
+    failed: bool,
     fetch: FetchThread,
     leave_verdict: Option<tokio::sync::oneshot::Sender<Option<bool>>>,
     stop: Option<Instant>,
@@ -107,7 +118,7 @@ pub(crate) struct Driver {
 
 impl Driver {
     pub(crate) fn new(around: Surroundings, replica: Replica, log: LogThread, fetch: FetchThread) -> Self {
-        Driver { around, replica, log, writes: Vec::new(), fetch, leave_verdict: None, stop: None }
+        Driver { around, replica, log, writes: Vec::new(), failed: false, fetch, leave_verdict: None, stop: None }
     }
 
     /// Runs until the node stops. Everybody who waits has been answered when it returns.
@@ -124,7 +135,7 @@ impl Driver {
                 self.around.shared.waiters.fail(&id, crate::replica::Failure::NoLeader);
             }
         }
-        self.around.shared.waiters.close();
+        self.around.shared.close();
         self.around.shared.feed.stop();
         self.fetch.finish();
         self.log.finish();
@@ -139,6 +150,7 @@ impl Driver {
             let shared = self.around.shared.clone();
             shared.inbox.take(next_tick, &mut events);
             shared.waiters.retain_waiting(&mut events);
+            self.failed = false;
             for event in events.drain(..) {
                 self.on_event(event, &mut outputs)?;
             }
@@ -167,10 +179,11 @@ impl Driver {
 
     /// Failures are told before the next input: who asks for the same request again in the meantime must not hear the
     /// failure of the attempt before.
-    fn fail_waiters(&self, outputs: &mut Vec<Output>) {
+    fn fail_waiters(&mut self, outputs: &mut Vec<Output>) {
         outputs.retain(|output| match output {
             Output::Failed { id, failure } => {
                 self.around.shared.waiters.fail(id, *failure);
+                self.failed = true;
                 false
             }
             _ => true,
@@ -180,10 +193,17 @@ impl Driver {
     fn on_event(&mut self, event: Event, outputs: &mut Vec<Output>) -> Result<(), Error> {
         match event {
             Event::Peer(event) => self.on_peer_event(event, outputs),
+            // All who waited for it were told a moment ago that it failed: it must not be applied after all.
+            Event::Propose { id, .. } if self.failed && !self.around.shared.waiters.is_waiting(&id) => Ok(()),
             Event::Propose { id, encoded, within } => {
                 let (within_ticks, leader_within_ticks) =
                     (self.ticks(within), self.ticks(self.around.leader_wait.min(within)));
                 self.step(Input::Propose { id, encoded, within_ticks, leader_within_ticks }, outputs)
+            }
+            Event::Read { id, within } => {
+                let (within_ticks, leader_within_ticks) =
+                    (self.ticks(within), self.ticks(self.around.leader_wait.min(within)));
+                self.step(Input::Read { id, within_ticks, leader_within_ticks }, outputs)
             }
             Event::Persisted(mark) => self.step(Input::Persisted(mark), outputs),
             Event::Answered(mut ids) => {
@@ -257,6 +277,11 @@ impl Driver {
                 Output::Fetch { low, high, bytes_max } => self.fetch.ask(Fetch { low, high, bytes_max }),
                 // Told right after the step that gave it up.
                 Output::Failed { .. } => {}
+                Output::ReadAt { ids, index } => {
+                    self.around.shared.queries.confirm(&ids, index);
+                    self.around.shared.feed.look_again();
+                }
+                Output::ReadFailed(id) => self.around.shared.queries.fail(id),
                 Output::Membership(membership) => self.set_peers(&membership),
                 Output::MayLeave(verdict) => {
                     if let Some(waiting) = self.leave_verdict.take() {

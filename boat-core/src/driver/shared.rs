@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::feed::Feed;
 use super::inbox::Inbox;
+use super::queries::Queries;
 use super::waiters::Waiters;
 use crate::digest::Digest;
 use crate::event::{EventSender, NodeEvent};
@@ -50,6 +51,7 @@ pub(crate) struct Shared {
     pub(crate) node: NodeId,
     pub(crate) inbox: Inbox,
     pub(crate) waiters: Waiters,
+    pub(crate) queries: Queries,
     pub(crate) feed: Feed,
     consensus: Mutex<ConsensusView>,
     applied: Mutex<AppliedView>,
@@ -73,11 +75,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
-    pub(crate) fn new(node: NodeId, waiters: Waiters) -> Self {
+    pub(crate) fn new(node: NodeId, waiters: Waiters, queries: Queries) -> Self {
         Shared {
             node,
             inbox: Inbox::default(),
             waiters,
+            queries,
             feed: Feed::default(),
             consensus: Mutex::default(),
             applied: Mutex::default(),
@@ -234,6 +237,12 @@ impl Shared {
             alarms.push(Alarm::BackendUnhealthy);
         }
         alarms
+    }
+
+    /// Takes nothing more, and tells everybody who still waits that the node stops.
+    pub(crate) fn close(&self) {
+        self.waiters.close();
+        self.queries.close();
     }
 
     /// The node has ended; only the first reason counts.
