@@ -253,7 +253,8 @@ async fn fill_and_empty(free_bytes_min: u64, which: impl Fn(&Cluster) -> Vec<usi
     let last = all.iter().map(|(_, answer)| answer.position).max().unwrap();
     cluster.agree(last).await;
     for node in &cluster.nodes {
-        assert!(node.is_running() && node.status().alarms.is_empty(), "{:?}", node.status());
+        wait("the alarm is taken back", || node.status().alarms.is_empty()).await;
+        assert!(node.is_running(), "{:?}", node.status());
         for (key, first) in &all {
             let again = node.predict(request(key)).key(&**key).await.unwrap();
             assert_eq!((again.output, again.position, again.replayed), (first.output, first.position, true));
