@@ -207,6 +207,7 @@ impl Running {
                 context.note(membership.index, || describe(node, &membership));
             }
             Output::MayLeave(verdict) => effects.push(Effect::MayLeave(verdict)),
+            Output::Reach { .. } | Output::Operated { .. } => {}
         }
         Ok(())
     }
