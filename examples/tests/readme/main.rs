@@ -118,12 +118,13 @@ fn every_flag_is_one_that_the_program_takes() {
 }
 
 /// Flags that stand in the text and belong to other programs; those of `boat-log` are tried in its own test.
-const CARGO_AND_CURL: [&str; 9] = [
+const CARGO_AND_CURL: [&str; 10] = [
     "--json",
     "--workspace",
     "--open",
     "--release",
     "--example",
+    "--test",
     "--features",
     "--from",
     "--to",
