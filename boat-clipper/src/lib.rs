@@ -27,6 +27,7 @@
 
 mod answer;
 mod backend;
+pub mod docker;
 mod engine;
 mod fields;
 mod input;

@@ -1,0 +1,6 @@
+# Redis from Debian's package. With a volume, as the official image has one.
+FROM scratch
+COPY root /
+VOLUME /data
+WORKDIR /data
+CMD ["redis-server"]
