@@ -6,9 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use boat_clipper::docker::{
-    CleanOptions, Deployment, DeploymentSpec, DockerConfig, DockerError, clean,
-};
+use boat_clipper::docker::{CleanOptions, Deployment, DeploymentSpec, DockerConfig, DockerError, clean};
 use boat_clipper::{BackendConfig, BackendKind, ModelKind};
 use boat_core::supervisor::{
     ChildSpec, PortNeed, Supervisor, SupervisorOptions, TemporaryDirectory, check_ports,

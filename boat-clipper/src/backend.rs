@@ -182,7 +182,8 @@ impl Backend {
                 let clipper = ClipperConfig { node, state_kind, call_timeout_ms, ..ClipperConfig::default() };
                 let deployment = Deployment::prepare(config.deployment()).await?;
                 let address = deployment.query_address();
-                let predictor = ClipperPredictor::new(address, clipper, Renewal::Docker(Box::new(deployment)))?;
+                let predictor =
+                    ClipperPredictor::new(address, clipper, Renewal::Docker(Box::new(deployment)))?;
                 Ok(Backend::Docker(Box::new(predictor)))
             }
             BackendKind::None => {

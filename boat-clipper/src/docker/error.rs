@@ -61,7 +61,9 @@ pub enum DockerError {
     #[error(transparent)]
     Ports(#[from] PortsError),
     /// The name of a container or network is somebody else's.
-    #[error("{what} {name} exists already and is not Boat's: it {whose}; remove it, or choose another cluster name")]
+    #[error(
+        "{what} {name} exists already and is not Boat's: it {whose}; remove it, or choose another cluster name"
+    )]
     NameTaken {
         /// `container` or `network`.
         what: &'static str,
@@ -71,7 +73,9 @@ pub enum DockerError {
         whose: String,
     },
     /// Another process runs this node's containers.
-    #[error("node {node} of cluster {cluster} runs already on this machine: stop it, or choose another cluster name")]
+    #[error(
+        "node {node} of cluster {cluster} runs already on this machine: stop it, or choose another cluster name"
+    )]
     Running {
         /// The node.
         node: NodeId,

@@ -337,8 +337,7 @@ mod tests {
         let seal = |plan: &Plan, role| of(plan, role).labels.get(labels::PLAN).cloned().unwrap();
         let first = plan("r1");
         assert_eq!(seal(&first, Role::Redis), seal(&plan("r1"), Role::Redis));
-        let config =
-            DockerConfig { run: "r1".to_owned(), redis_port: 6380, ..DockerConfig::default() };
+        let config = DockerConfig { run: "r1".to_owned(), redis_port: 6380, ..DockerConfig::default() };
         let other = Plan::new(&config, NodeId(1), first.query_address, ModelKind::HashChain, &served());
         assert_ne!(seal(&first, Role::Redis), seal(&other, Role::Redis));
         assert_eq!(seal(&first, Role::Management), seal(&other, Role::Management));

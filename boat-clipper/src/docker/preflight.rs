@@ -43,8 +43,7 @@ async fn ports_are_free(api: &Api, plan: &Plan) -> Result<(), DockerError> {
                 let Published { purpose, outside, .. } = port;
                 needs.push(PortNeed { purpose: purpose.clone(), address: *outside });
             }
-            Some(ours)
-                if are_ours(ours.labels.as_ref(), &plan.owner.cluster, Some(plan.owner.node)) => {}
+            Some(ours) if are_ours(ours.labels.as_ref(), &plan.owner.cluster, Some(plan.owner.node)) => {}
             Some(other) => {
                 let image = other.image.as_deref().unwrap_or_default();
                 return Err(DockerError::PortTaken {

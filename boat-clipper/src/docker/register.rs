@@ -38,7 +38,8 @@ impl Management {
     pub(crate) async fn register(&mut self, served: &Served, image: &str) -> Result<(), DockerError> {
         let Served { application, input_type, default_output, latency_slo_micros, .. } = served;
         let Served { model, version, batch_size, .. } = served;
-        let known = self.ask("get_application", "ask for the application", json!({ "name": application })).await?;
+        let known =
+            self.ask("get_application", "ask for the application", json!({ "name": application })).await?;
         if known.get("name").is_none() {
             let body = json!({
                 "name": application,

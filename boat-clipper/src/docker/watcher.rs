@@ -12,8 +12,8 @@ use tokio::time::sleep;
 use super::api::Identity;
 use super::deployment::Shared;
 use super::labels::Role;
-use super::{DockerError, prometheus};
 use super::ready::role_of;
+use super::{DockerError, prometheus};
 
 /// How long to wait before the engine is asked for events again, or a container is started again: doubled each time, from the
 /// first to the second.
