@@ -2,4 +2,4 @@
 FROM scratch
 COPY root /
 EXPOSE 1337 1338 7000
-ENTRYPOINT ["/usr/bin/engine"]
+ENTRYPOINT ["/usr/bin/engine", "--address", "0.0.0.0"]
