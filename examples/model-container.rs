@@ -74,7 +74,9 @@ fn once(make: ModelFactory) -> ModelFactory {
     let made = AtomicBool::new(false);
     Arc::new(move || {
         if made.swap(true, Ordering::Relaxed) {
-            log::error!("the connection to the query frontend broke, and the model's memory is gone with it: ending");
+            log::error!(
+                "the connection to the query frontend broke, and the model's memory is gone with it: ending"
+            );
             std::process::exit(1);
         }
         make()

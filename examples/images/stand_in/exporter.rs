@@ -16,8 +16,13 @@ pub(crate) async fn run(query_frontend: String) -> Result<(), Failure> {
         let query_frontend = query_frontend.clone();
         async move {
             let (status, metrics) = ask(&query_frontend, Method::GET, "/metrics", Bytes::new()).await?;
-            let text = if status == StatusCode::OK { flat(&serde_json::from_slice(&metrics)?) } else { String::new() };
-            let response = Response::builder().status(status).header("content-type", "text/plain; version=0.0.4");
+            let text = if status == StatusCode::OK {
+                flat(&serde_json::from_slice(&metrics)?)
+            } else {
+                String::new()
+            };
+            let response =
+                Response::builder().status(status).header("content-type", "text/plain; version=0.0.4");
             Ok(response.body(Full::new(text.into()))?)
         }
     };

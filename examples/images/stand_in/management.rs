@@ -22,7 +22,11 @@ const ANY_LOCAL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOC
 
 pub(crate) async fn run(flags: FrontendFlags) -> Result<(), Failure> {
     let mut redis = Redis::connect(&flags.redis_ip, flags.redis_port).await;
-    let engine = Engine::start(ANY_LOCAL, EngineConfig { management_address: Some(ANY_LOCAL), ..EngineConfig::empty() }).await?;
+    let engine = Engine::start(
+        ANY_LOCAL,
+        EngineConfig { management_address: Some(ANY_LOCAL), ..EngineConfig::empty() },
+    )
+    .await?;
     let management = engine.management_address().ok_or("the engine has no management frontend")?.to_string();
     for change in redis.changes(0).await? {
         make(&management, &change).await?;
