@@ -38,7 +38,11 @@ fn after_a_kill_of_the_supervisor_one_clean_leaves_nothing() {
     let left = engine.inventory();
     assert_ne!(left, before);
     let told = site.clean(&["--dry-run"]);
-    assert_eq!(String::from_utf8_lossy(&told.stdout).matches("would remove container").count(), 18, "{told:?}");
+    assert_eq!(
+        String::from_utf8_lossy(&told.stdout).matches("would remove container").count(),
+        18,
+        "{told:?}"
+    );
     assert_eq!(engine.inventory(), left);
     let one = site.clean(&["--node", "1"]);
     assert_eq!(String::from_utf8_lossy(&one.stdout).matches("removed container").count(), 6, "{one:?}");

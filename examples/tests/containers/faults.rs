@@ -112,7 +112,9 @@ fn an_image_that_nobody_has_is_named() {
 
 #[test]
 fn a_container_that_ends_at_once_is_shown_with_its_last_words() {
-    let Some(engine) = Engine::get("a_container_that_ends_at_once_is_shown_with_its_last_words") else { return };
+    let Some(engine) = Engine::get("a_container_that_ends_at_once_is_shown_with_its_last_words") else {
+        return;
+    };
     let before = engine.inventory();
     let mut node = Node::new("exits");
     // A node without flags ends and says why.
@@ -157,7 +159,9 @@ fn a_container_that_is_never_well_is_named_with_its_health() {
 
 #[test]
 fn what_is_taken_is_told_with_its_owner_before_anything_is_made() {
-    let Some(engine) = Engine::get("what_is_taken_is_told_with_its_owner_before_anything_is_made") else { return };
+    let Some(engine) = Engine::get("what_is_taken_is_told_with_its_owner_before_anything_is_made") else {
+        return;
+    };
     let before = engine.inventory();
     let node = Node::new("taken");
     let (cluster, redis_port) = (&node.config.docker.cluster, node.config.docker.redis_port);
@@ -199,7 +203,10 @@ fn a_full_disk_is_told_and_mended_by_room() {
     node.config.docker.socket = proxy.socket();
     run(async {
         let mut backend = Backend::from_config(node.config.clone()).await.unwrap();
-        proxy.set(Mode::Refuse("/containers/create", "mkdir /var/lib/docker/overlay2/x: no space left on device"));
+        proxy.set(Mode::Refuse(
+            "/containers/create",
+            "mkdir /var/lib/docker/overlay2/x: no space left on device",
+        ));
         let error = backend.reset().await.unwrap_err();
         let PredictorError::Unavailable(why) = error else { panic!("{error}") };
         assert!(why.contains("create container redis-") && why.contains("no space left on device"), "{why}");
@@ -214,7 +221,8 @@ fn a_full_disk_is_told_and_mended_by_room() {
 
 #[test]
 fn an_engine_that_restarts_is_waited_for_and_what_it_ended_is_noticed() {
-    let Some(engine) = Engine::get("an_engine_that_restarts_is_waited_for_and_what_it_ended_is_noticed") else {
+    let Some(engine) = Engine::get("an_engine_that_restarts_is_waited_for_and_what_it_ended_is_noticed")
+    else {
         return;
     };
     let before = engine.inventory();

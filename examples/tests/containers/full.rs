@@ -47,9 +47,7 @@ fn whatever_dies_under_load_all_models_come_to_one_state() {
     // An exporter that dies is started again, and nothing else notices.
     let exporter = site.container(0, "query_frontend_exporter");
     engine.docker(&["kill", &exporter]);
-    poll("another exporter", || {
-        site.find(0, "query_frontend_exporter").filter(|found| *found != exporter)
-    });
+    poll("another exporter", || site.find(0, "query_frontend_exporter").filter(|found| *found != exporter));
     cluster.kill(&[follower]);
     load.expect_more(BETWEEN);
     wipe_a_follower(&cluster);

@@ -41,9 +41,25 @@ impl Nodes {
         let (label, container) = (format!("dev.boat.test={}", self.name), self.container(node));
         let number = node.to_string();
         docker(&[
-            "create", "--name", &container, "--label", &label, "--publish", &publish, &image,
-            "--node-id", &number, "--members", &members, "--http-address", "0.0.0.0:8080",
-            "--peer-address", "0.0.0.0:8000", "--model", "hash-chain", "--allow-control",
+            "create",
+            "--name",
+            &container,
+            "--label",
+            &label,
+            "--publish",
+            &publish,
+            &image,
+            "--node-id",
+            &number,
+            "--members",
+            &members,
+            "--http-address",
+            "0.0.0.0:8080",
+            "--peer-address",
+            "0.0.0.0:8000",
+            "--model",
+            "hash-chain",
+            "--allow-control",
         ]);
         self.connect(node);
     }
@@ -78,7 +94,8 @@ impl Drop for Nodes {
         for node in 0..NODES {
             if std::thread::panicking() {
                 let container = self.container(node);
-                let log = std::process::Command::new("docker").args(["logs", "--tail", "40", &container]).output();
+                let log =
+                    std::process::Command::new("docker").args(["logs", "--tail", "40", &container]).output();
                 let log = log.map(|log| String::from_utf8_lossy(&log.stderr).into_owned());
                 eprintln!("node {node}:\n{}", log.unwrap_or_default());
             }

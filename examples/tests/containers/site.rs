@@ -117,7 +117,8 @@ impl Drop for Site {
     fn drop(&mut self) {
         let filter = format!("label=dev.boat.cluster={}", self.cluster);
         let list = |arguments: &[&str]| {
-            let found = Command::new("docker").args(arguments).args(["--filter", &filter, "--quiet"]).output();
+            let found =
+                Command::new("docker").args(arguments).args(["--filter", &filter, "--quiet"]).output();
             let found = found.map(|found| String::from_utf8_lossy(&found.stdout).into_owned());
             found.unwrap_or_default().lines().map(str::to_owned).collect::<Vec<_>>()
         };
