@@ -11,9 +11,13 @@ use boat_core::{Error, run_node};
 use boat_transport::TcpTransport;
 use clap::{CommandFactory, FromArgMatches, Parser};
 
+mod curve;
+mod data;
 mod docker_flags;
 mod log_tool;
 
+pub use curve::curve_as_svg;
+pub use data::breast_cancer;
 pub use docker_flags::{DockerFlags, DockerPortFlags};
 pub use log_tool::boat_log;
 
