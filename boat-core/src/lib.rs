@@ -39,7 +39,7 @@ pub use command::{
     Command, CommandView, Decision, Origin, OriginView, Request, RequestKind, RequestView, Requests,
     SessionRequest,
 };
-pub use error::{Error, PredictError, WipeError};
+pub use error::{Error, PredictError, QuarantineError, WipeError};
 pub use event::{Events, NodeEvent};
 pub use ids::{Birth, ClusterId, NodeId, RaftId};
 pub use membership::{Genesis, Member, MemberList, MemberListError, Membership};
@@ -48,4 +48,4 @@ pub use node::{Answer, Interface, Json, Node, NodeBuilder, Predict, Raw};
 pub use predictor::{Call, CallOutcome, Check, Predictor, PredictorError, StateKind};
 #[cfg(all(feature = "http", feature = "supervisor"))]
 pub use program::run_node;
-pub use status::{Alarm, BackendStatus, MemberStatus, Phase, ReplayProgress, Status};
+pub use status::{Alarm, BackendStatus, Health, MemberStatus, Phase, ReplayProgress, Status};

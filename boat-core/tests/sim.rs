@@ -97,6 +97,16 @@ fn an_answer_from_another_request_is_found() {
 }
 
 #[test]
+fn a_quarantine_without_every_hold_is_found() {
+    first_found(Mutant::QuarantineWithoutHolds);
+}
+
+#[test]
+fn a_hold_forgotten_by_a_restart_is_found() {
+    first_found(Mutant::ForgetHolds);
+}
+
+#[test]
 fn what_is_found_says_how_to_see_it_again() {
     let found = first_found(Mutant::ReadWallClock);
     let text = found.to_string();

@@ -95,7 +95,9 @@ fn run(
             (mark, sync) = (next.mark, sync || next.sync);
         }
         if sync {
+            shared.wellbeing.sync_begins();
             log.sync(now_ms())?;
+            shared.wellbeing.sync_ended();
         } else {
             log.flush()?;
         }

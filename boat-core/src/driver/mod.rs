@@ -8,11 +8,13 @@ mod fetch_thread;
 mod found;
 mod free_space;
 mod inbox;
+mod keeper;
 mod log_thread;
 mod progress;
 mod reception;
 mod shared;
 mod waiters;
+mod wellbeing;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -68,6 +70,15 @@ pub(crate) enum Event {
     },
     /// Less than the reserve is free on the disk, or more again.
     DiskFull(bool),
+    /// An operator wants a request quarantined.
+    Force {
+        /// Its position.
+        position: u64,
+        /// How long the wish stands.
+        within: Duration,
+        /// Whether some node holds the request: false when it is not even tried.
+        known: tokio::sync::oneshot::Sender<bool>,
+    },
     /// The log cannot be written any more.
     StorageFailed(String),
     /// Bytes that had been synced were read back as others.
@@ -100,16 +111,19 @@ pub(crate) struct Driver {
     fetch: FetchThread,
     leave_verdict: Option<tokio::sync::oneshot::Sender<Option<bool>>>,
     stop: Option<Instant>,
+    /// Whether a tick has passed since the node's health was published.
+    has_ticked: bool,
 }
 
 impl Driver {
     pub(crate) fn new(around: Surroundings, replica: Replica, log: LogThread, fetch: FetchThread) -> Self {
-        Driver { around, replica, log, fetch, leave_verdict: None, stop: None }
+        Driver { around, replica, log, fetch, leave_verdict: None, stop: None, has_ticked: false }
     }
 
     /// Runs until the node stops. Everybody who waits has been answered when it returns.
     pub(crate) fn run(mut self) -> Result<(), Error> {
         self.set_peers(&self.replica.membership().clone());
+        self.open_feed(self.replica.commit());
         let ended = self.drive();
         self.around.shared.stopping.store(true, Ordering::Release);
         // What was sent may be applied; only after that is said of it, what never got so far may be called lost.
@@ -140,12 +154,15 @@ impl Driver {
             }
             let time = now();
             if time >= next_tick {
+                let condition = shared.wellbeing.condition(shared.backend().healthy);
+                self.step(Input::Condition(Box::new(condition)), &mut outputs)?;
                 self.step(Input::Tick, &mut outputs)?;
+                self.has_ticked = true;
                 // Ticks that were missed are not made up for: they would look like an election timeout.
                 next_tick = (next_tick + self.around.tick).max(time);
             }
             self.replica.flush(&mut outputs).map_err(fatal)?;
-            self.carry_out(&mut outputs);
+            self.carry_out(&mut outputs)?;
             self.publish();
             let quiet = !self.replica.is_leader() && self.replica.waiting() == 0;
             if self.stop.is_some_and(|deadline| time >= deadline || quiet) {
@@ -192,6 +209,13 @@ impl Driver {
             Event::MayLeave { within, verdict } => {
                 self.leave_verdict = Some(verdict);
                 self.step(Input::MayLeave { within_ticks: self.ticks(within) }, outputs)
+            }
+            Event::Force { position, within, known } => {
+                let is_held = self.replica.is_held(position);
+                // Who asked may have gone away.
+                let _ = known.send(is_held);
+                let within_ticks = self.ticks(within);
+                if is_held { self.step(Input::Force { position, within_ticks }, outputs) } else { Ok(()) }
             }
             Event::StorageFailed(why) => Err(Error::Storage(why)),
             Event::LogDamaged(why) => Err(Error::Damaged(why)),
@@ -243,7 +267,7 @@ impl Driver {
         }
     }
 
-    fn carry_out(&mut self, outputs: &mut Vec<Output>) {
+    fn carry_out(&mut self, outputs: &mut Vec<Output>) -> Result<(), Error> {
         let mut sends: BTreeMap<NodeId, Vec<PeerMessage>> = BTreeMap::new();
         let mut committed = Vec::new();
         for output in outputs.drain(..) {
@@ -257,7 +281,21 @@ impl Driver {
                 Output::Fetch { low, high, bytes_max } => self.fetch.ask(Fetch { low, high, bytes_max }),
                 // Told right after the step that gave it up.
                 Output::Failed { .. } => {}
-                Output::Membership(membership) => self.set_peers(&membership),
+                Output::Membership(membership) => {
+                    self.set_peers(&membership);
+                    self.open_feed(membership.index);
+                }
+                // What is promised or decided about crashes is rare enough to wait for: it must be durable before what
+                // comes behind it.
+                Output::Decided(decisions) => {
+                    if self.around.shared.wellbeing.decided(decisions).map_err(storage)? {
+                        self.around.shared.feed.look_again();
+                    }
+                }
+                Output::Hold { position, round } => {
+                    self.around.shared.wellbeing.hold(position, round).map_err(storage)?;
+                }
+                Output::Diverged { position, rebuild } => self.diverged(position, rebuild),
                 Output::MayLeave(verdict) => {
                     if let Some(waiting) = self.leave_verdict.take() {
                         // Who asked may have gone away.
@@ -271,6 +309,33 @@ impl Driver {
         }
         if !committed.is_empty() {
             self.around.shared.feed.push(committed);
+        }
+        Ok(())
+    }
+
+    /// Lets the applier begin once this node is a member, as of this entry.
+    fn open_feed(&self, index: u64) {
+        if self.replica.is_member() {
+            self.around.shared.wellbeing.doubt_up_to(index);
+            self.around.shared.feed.open();
+        }
+    }
+
+    fn diverged(&self, position: u64, rebuild: bool) {
+        let shared = &self.around.shared;
+        if rebuild {
+            log::error!(
+                "node {}: its digest at position {position} differs from the majority's: the model is rebuilt",
+                shared.node
+            );
+            shared.wellbeing.rebuild();
+            shared.feed.look_again();
+        } else {
+            log::error!(
+                "node {}: its digest at position {position} differs from the majority's after two rebuilds, too: its \
+                 model does not depend on its requests alone. It answers nothing any more",
+                shared.node
+            );
         }
     }
 
@@ -289,12 +354,20 @@ impl Driver {
         let shared = &self.around.shared;
         shared.inbox.requests_wait(replica.has_entry_in_flight());
         shared.publish_consensus(replica, &self.around.genesis);
+        if self.has_ticked && shared.wellbeing.found(replica) {
+            shared.changed();
+        }
+        self.has_ticked = false;
     }
 
     fn ticks(&self, time: Duration) -> u64 {
         let ticks = time.as_nanos().div_ceil(self.around.tick.as_nanos().max(1));
         u64::try_from(ticks).unwrap_or(u64::MAX)
     }
+}
+
+fn storage(error: std::io::Error) -> Error {
+    Error::Storage(error.to_string())
 }
 
 /// What a log that cannot be read means for the node. Damage sends the directory aside; a disk that fails may work again.

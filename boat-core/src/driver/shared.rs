@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::feed::Feed;
 use super::inbox::Inbox;
 use super::waiters::Waiters;
+use super::wellbeing::Wellbeing;
 use crate::digest::Digest;
 use crate::event::{EventSender, NodeEvent};
 use crate::replica::Replica;
@@ -51,6 +52,7 @@ pub(crate) struct Shared {
     pub(crate) inbox: Inbox,
     pub(crate) waiters: Waiters,
     pub(crate) feed: Feed,
+    pub(crate) wellbeing: Wellbeing,
     consensus: Mutex<ConsensusView>,
     applied: Mutex<AppliedView>,
     backend: Mutex<BackendStatus>,
@@ -79,6 +81,7 @@ impl Shared {
             inbox: Inbox::default(),
             waiters,
             feed: Feed::default(),
+            wellbeing: Wellbeing::default(),
             consensus: Mutex::default(),
             applied: Mutex::default(),
             backend: Mutex::new(BackendStatus { healthy: false, error: None, rebuilds: 0 }),
@@ -217,6 +220,8 @@ impl Shared {
             if self.applied().index < view.commit { Phase::Replaying } else { Phase::Electing }
         } else if !view.is_member {
             Phase::Joining
+        } else if self.wellbeing.stays_diverged() {
+            Phase::Diverged
         } else if !self.replayed.load(Ordering::Acquire) {
             Phase::Replaying
         } else {
@@ -233,6 +238,14 @@ impl Shared {
         if !self.backend().healthy && self.consensus().cluster.is_some() {
             alarms.push(Alarm::BackendUnhealthy);
         }
+        let health = self.wellbeing.health();
+        let others = [
+            (Alarm::RequestHeld, !health.held_positions.is_empty()),
+            (Alarm::QuarantineBlocked, !health.quarantine_waits_for.is_empty()),
+            (Alarm::Diverged, self.wellbeing.is_diverged()),
+            (Alarm::DigestsDisagree, self.wellbeing.digests_disagree()),
+        ];
+        alarms.extend(others.iter().filter(|(_, raised)| *raised).map(|(alarm, _)| *alarm));
         alarms
     }
 

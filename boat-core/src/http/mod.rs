@@ -22,6 +22,7 @@ mod key;
 mod metrics;
 mod predict;
 mod problem;
+mod quarantine;
 mod routes;
 mod server;
 mod service;

@@ -3,6 +3,7 @@
 mod answer;
 mod builder;
 mod predict;
+mod quarantine;
 #[cfg(feature = "http")]
 mod service;
 mod session;
@@ -272,6 +273,7 @@ impl<I: Interface> Node<I> {
             phase,
             replay: shared.replay(),
             backend: shared.backend(),
+            health: shared.wellbeing.health(),
             cluster: view.cluster.map(|cluster| cluster.to_string()),
             members: membership.members.iter().map(member).collect(),
             waiting: shared.waiters.len(),

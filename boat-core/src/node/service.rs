@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{Answer, Node, Predict, Raw};
 use crate::http::{IdempotencyKey, MetricsText, Service};
-use crate::{Alarm, NodeId, PredictError, RequestKind, Status, WipeError};
+use crate::{Alarm, NodeId, PredictError, QuarantineError, RequestKind, Status, WipeError};
 
 impl Service for Node {
     fn node(&self) -> NodeId {
@@ -51,6 +51,10 @@ impl Service for Node {
         Node::wipe_and_kill(self);
     }
 
+    async fn quarantine(&self, position: u64, within: Duration) -> Result<(), QuarantineError> {
+        Node::quarantine(self, position, within).await
+    }
+
     fn metrics(&self, text: &mut MetricsText) {
         let applied = self.inner.shared.applied();
         text.family("boat_alarm", "gauge", "1 while a person should look at something.");
@@ -60,6 +64,14 @@ impl Service for Node {
         }
         text.gauge("boat_sessions", "Sessions that are open.", applied.sessions as f64);
         text.gauge("boat_applied_index", "The last applied entry of the log.", applied.index as f64);
+        let quarantined = self.inner.shared.wellbeing.quarantined();
+        text.gauge(
+            "boat_quarantined_requests",
+            "Requests that crash models and are not run.",
+            quarantined as f64,
+        );
+        let held = self.inner.shared.wellbeing.health().held_positions.len();
+        text.gauge("boat_held_requests", "Requests that this node holds until the log decides.", held as f64);
         let commit = self.inner.shared.consensus().commit;
         text.gauge("boat_commit_index", "The last committed entry of the log.", commit as f64);
     }

@@ -19,11 +19,15 @@ pub enum Mutant {
     ReadWallClock,
     /// Whoever waits is given the outcome of another request of the same batch.
     AnswerFromAnotherRequest,
+    /// A leader takes everybody to hold what it asks them to hold.
+    QuarantineWithoutHolds,
+    /// A restarted node does not remember what it holds.
+    ForgetHolds,
 }
 
 impl Mutant {
     /// Every one.
-    pub const ALL: [Mutant; 8] = [
+    pub const ALL: [Mutant; 10] = [
         Mutant::AckBeforeSync,
         Mutant::ForgetVote,
         Mutant::SkipSessionCheck,
@@ -32,5 +36,7 @@ impl Mutant {
         Mutant::KeepIdentityAfterWipe,
         Mutant::ReadWallClock,
         Mutant::AnswerFromAnotherRequest,
+        Mutant::QuarantineWithoutHolds,
+        Mutant::ForgetHolds,
     ];
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use boat_core::http::{IdempotencyKey, MetricsText, Service};
-use boat_core::{Answer, BackendStatus, NodeId, Phase, PredictError, RequestKind, Status, WipeError};
+use boat_core::{Answer, BackendStatus, Health, NodeId, Phase, PredictError, RequestKind, Status, WipeError};
 use bytes::Bytes;
 use tokio::sync::{Notify, Semaphore};
 
@@ -163,6 +163,7 @@ impl Service for Double {
             phase: if ready { Phase::Ready } else { Phase::Founding { waiting_for: vec![NodeId(1)] } },
             replay: None,
             backend: BackendStatus { healthy: true, error: None, rebuilds: 0 },
+            health: Health::default(),
             cluster: None,
             members: Vec::new(),
             waiting: 0,
