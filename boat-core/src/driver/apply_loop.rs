@@ -29,7 +29,7 @@ const RETRY_WAIT: (Duration, Duration) = (Duration::from_millis(20), Duration::f
 const REBUILD_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// Why a pass over the log ended.
-enum End {
+pub(super) enum End {
     /// The node stops.
     Stopped,
     /// The predictor's state is gone: it has to see everything again.
@@ -132,6 +132,9 @@ impl<P: Predictor> ApplyLoop<P> {
         let mut progress = Progress::start(&self.shared);
         loop {
             self.catch_up_if_done(&applier, &mut progress);
+            if let Err(end) = self.answer_queries(&applier).await {
+                return end;
+            }
             let pulled = self.shared.feed.pull(applier.index() + 1, PULL_BYTES_MAX).await;
             if self.shared.wellbeing.wants_rebuild() {
                 return End::Outdated;
@@ -182,6 +185,7 @@ impl<P: Predictor> ApplyLoop<P> {
                     return Err(End::Stopped);
                 }
                 self.run_batch(applier, batch).await?;
+                self.answer_queries(applier).await?;
                 progress.advanced(&self.shared, applier);
             }
         }

@@ -185,12 +185,13 @@ impl<P: Predictor> Launch<P> {
                 // Nobody holds anything yet.
                 let _ = known.send(false);
             }
+            Event::Read { id, .. } => self.shared.queries.fail(id),
             Event::MayLeave { verdict, .. } => {
                 // Nothing is on this disk that others could miss, but nobody can vouch for that yet.
                 let _ = verdict.send(None);
             }
             Event::Stop { .. } => {
-                self.shared.waiters.close();
+                self.shared.close();
                 self.shared.inbox.close();
                 return Ok(true);
             }

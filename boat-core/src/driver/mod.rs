@@ -11,6 +11,7 @@ mod inbox;
 mod keeper;
 mod log_thread;
 mod progress;
+mod queries;
 mod reception;
 mod shared;
 mod waiters;
@@ -25,11 +26,12 @@ pub(crate) use self::apply_loop::ApplyLoop;
 use self::fetch_thread::{Fetch, FetchThread};
 pub(crate) use self::found::Launch;
 use self::log_thread::{LogThread, Write};
+pub(crate) use self::queries::{Queries, Told, Work};
 pub(crate) use self::reception::FrontDesk;
 pub(crate) use self::shared::Shared;
 pub(crate) use self::waiters::{Reply, Waiters};
 use crate::log::{LogEntry, LogError};
-use crate::replica::{Fatal, Input, Output, Replica, RequestId};
+use crate::replica::{Fatal, Input, Output, ReadId, Replica, RequestId};
 use crate::transport::{Introduction, PeerEvent, PeerLinks, PeerMessage, Refusal};
 use crate::{Birth, Error, Genesis, MemberList, Membership, NodeId};
 
@@ -47,6 +49,13 @@ pub(crate) enum Event {
         id: RequestId,
         /// The encoded request.
         encoded: bytes::Bytes,
+        /// How long its client waits.
+        within: Duration,
+    },
+    /// A linearizable read of this node.
+    Read {
+        /// What recognizes it.
+        id: ReadId,
         /// How long its client waits.
         within: Duration,
     },
@@ -135,7 +144,7 @@ impl Driver {
                 self.around.shared.waiters.fail(&id, crate::replica::Failure::NoLeader);
             }
         }
-        self.around.shared.waiters.close();
+        self.around.shared.close();
         self.around.shared.feed.stop();
         self.fetch.finish();
         self.log.finish();
@@ -198,6 +207,11 @@ impl Driver {
                 let (within_ticks, leader_within_ticks) =
                     (self.ticks(within), self.ticks(self.around.leader_wait.min(within)));
                 self.step(Input::Propose { id, encoded, within_ticks, leader_within_ticks }, outputs)
+            }
+            Event::Read { id, within } => {
+                let (within_ticks, leader_within_ticks) =
+                    (self.ticks(within), self.ticks(self.around.leader_wait.min(within)));
+                self.step(Input::Read { id, within_ticks, leader_within_ticks }, outputs)
             }
             Event::Persisted(mark) => self.step(Input::Persisted(mark), outputs),
             Event::Answered(mut ids) => {
@@ -296,6 +310,11 @@ impl Driver {
                     self.around.shared.wellbeing.hold(position, round).map_err(storage)?;
                 }
                 Output::Diverged { position, rebuild } => self.diverged(position, rebuild),
+                Output::ReadAt { ids, index } => {
+                    self.around.shared.queries.confirm(&ids, index);
+                    self.around.shared.feed.look_again();
+                }
+                Output::ReadFailed(id) => self.around.shared.queries.fail(id),
                 Output::MayLeave(verdict) => {
                     if let Some(waiting) = self.leave_verdict.take() {
                         // Who asked may have gone away.

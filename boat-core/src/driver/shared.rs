@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::feed::Feed;
 use super::inbox::Inbox;
+use super::queries::Queries;
 use super::waiters::Waiters;
 use super::wellbeing::Wellbeing;
 use crate::digest::Digest;
@@ -51,6 +52,7 @@ pub(crate) struct Shared {
     pub(crate) node: NodeId,
     pub(crate) inbox: Inbox,
     pub(crate) waiters: Waiters,
+    pub(crate) queries: Queries,
     pub(crate) feed: Feed,
     pub(crate) wellbeing: Wellbeing,
     consensus: Mutex<ConsensusView>,
@@ -75,11 +77,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
-    pub(crate) fn new(node: NodeId, waiters: Waiters) -> Self {
+    pub(crate) fn new(node: NodeId, waiters: Waiters, queries: Queries) -> Self {
         Shared {
             node,
             inbox: Inbox::default(),
             waiters,
+            queries,
             feed: Feed::default(),
             wellbeing: Wellbeing::default(),
             consensus: Mutex::default(),
@@ -247,6 +250,12 @@ impl Shared {
         ];
         alarms.extend(others.iter().filter(|(_, raised)| *raised).map(|(alarm, _)| *alarm));
         alarms
+    }
+
+    /// Takes nothing more, and tells everybody who still waits that the node stops.
+    pub(crate) fn close(&self) {
+        self.waiters.close();
+        self.queries.close();
     }
 
     /// The node has ended; only the first reason counts.

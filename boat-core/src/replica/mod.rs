@@ -14,6 +14,7 @@ mod message;
 mod pending;
 mod persist;
 mod poison;
+mod reads;
 mod reports;
 mod slog_bridge;
 mod store;
@@ -28,6 +29,8 @@ use self::members::Joiner;
 pub use self::pending::{Failure, RequestId};
 use self::pending::{Pending, leader_node};
 use self::persist::Held;
+pub use self::reads::ReadId;
+use self::reads::Reads;
 pub use self::reports::Condition;
 pub(crate) use self::store::FETCHES_MAX;
 use self::store::Store;
@@ -125,6 +128,16 @@ pub enum Input {
         /// Ticks from now that it waits for a leader, at most.
         leader_within_ticks: u64,
     },
+    /// A read that must see everything that was answered before it came. Answered by [`Output::ReadAt`] or
+    /// [`Output::ReadFailed`].
+    Read {
+        /// What recognizes it.
+        id: ReadId,
+        /// Ticks from now until its time is over.
+        within_ticks: u64,
+        /// Ticks from now that it waits for a leader, at most.
+        leader_within_ticks: u64,
+    },
     /// The write of this mark, and all before it, are durable.
     Persisted(u64),
     /// Requests of this node were applied.
@@ -212,6 +225,15 @@ pub enum Output {
         /// Why.
         failure: Failure,
     },
+    /// These reads may be answered by whoever has applied everything up to this index.
+    ReadAt {
+        /// Which ones.
+        ids: Vec<ReadId>,
+        /// The entry that must be applied, with all before it.
+        index: u64,
+    },
+    /// No leader confirmed in time what this read must see.
+    ReadFailed(ReadId),
     /// The membership changed: peers and their addresses.
     Membership(Membership),
     /// The answer to [`Input::MayLeave`]; `None` when nobody could be asked in time.
@@ -263,6 +285,7 @@ pub struct Replica {
     greeted: BTreeSet<NodeId>,
     connected: BTreeSet<NodeId>,
     pending: Pending,
+    reads: Reads,
     /// The leader and term that waiting requests were sent to.
     sent_to: (u64, u64),
     /// The last entry proposed here that may not be committed yet.
@@ -319,6 +342,7 @@ impl Replica {
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(config.seed);
         let mut replica = Replica {
             pending: Pending::new(rng.next_u64()),
+            reads: Reads::new(rng.next_u64()),
             rng,
             raw,
             membership,
@@ -373,6 +397,9 @@ impl Replica {
                 let leader_deadline = self.tick.saturating_add(leader_within_ticks);
                 self.pending.accept(id, encoded, deadline, leader_deadline);
             }
+            Input::Read { id, within_ticks, leader_within_ticks } => {
+                self.on_read(id, within_ticks, leader_within_ticks);
+            }
             Input::Persisted(mark) => self.on_persisted(mark, outputs)?,
             Input::Answered(ids) => ids.iter().for_each(|id| self.pending.answered(id)),
             Input::Fetched { low, entries } => self.on_fetched(low, entries),
@@ -399,7 +426,12 @@ impl Replica {
         self.draw_election_timeout();
         self.follow_leader();
         self.send_pending(outputs);
+        self.ask_for_reads();
         self.take_ready(outputs)?;
+        // Reads that came while a question was under way wait for its answer to ask their own.
+        if self.ask_for_reads() {
+            self.take_ready(outputs)?;
+        }
         self.draw_election_timeout();
         for (low, high, bytes_max) in self.raw.raft.mut_store().take_wanted() {
             outputs.push(Output::Fetch { low, high, bytes_max });
@@ -419,6 +451,7 @@ impl Replica {
         for (id, failure) in self.pending.overdue(self.tick, has_leader) {
             outputs.push(Output::Failed { id, failure });
         }
+        self.fail_late_reads(outputs);
         self.write_late_commit(outputs);
         self.ask_to_join(outputs);
         self.change_members();
@@ -621,6 +654,7 @@ impl Replica {
         for (id, failure) in self.pending.drain() {
             outputs.push(Output::Failed { id, failure });
         }
+        self.abandon_reads(outputs);
     }
 
     fn join_message(&self) -> PeerMessage {

@@ -41,7 +41,8 @@ impl Replica {
             if !self.raw.has_ready() {
                 break;
             }
-            let ready = self.raw.ready();
+            let mut ready = self.raw.ready();
+            self.answer_reads(ready.take_read_states(), outputs);
             self.handle_ready(ready, outputs);
         }
         self.hand_out_committed(outputs)

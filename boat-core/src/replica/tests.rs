@@ -10,6 +10,8 @@ struct Cluster {
     committed: BTreeMap<NodeId, Vec<LogEntry>>,
     failed: Vec<(NodeId, RequestId, Failure)>,
     verdicts: Vec<(NodeId, Option<bool>)>,
+    read_at: Vec<(ReadId, u64)>,
+    read_failed: Vec<ReadId>,
     cut: BTreeSet<NodeId>,
 }
 
@@ -35,6 +37,8 @@ impl Cluster {
             committed: BTreeMap::new(),
             failed: Vec::new(),
             verdicts: Vec::new(),
+            read_at: Vec::new(),
+            read_failed: Vec::new(),
             cut: BTreeSet::new(),
         };
         for node in 0..nodes {
@@ -88,6 +92,8 @@ impl Cluster {
                     }
                     Output::Failed { id, failure } => self.failed.push((node, id, failure)),
                     Output::MayLeave(verdict) => self.verdicts.push((node, verdict)),
+                    Output::ReadAt { ids, index } => self.read_at.extend(ids.iter().map(|id| (*id, index))),
+                    Output::ReadFailed(id) => self.read_failed.push(id),
                 }
             }
         }
@@ -349,4 +355,38 @@ fn a_sole_voter_says_nothing_before_its_term_is_durable() {
     replica.step(1, Input::Persisted(u64::MAX), &mut outputs).unwrap();
     replica.flush(&mut outputs).unwrap();
     assert!(outputs.iter().any(|output| matches!(output, Output::Send { .. })), "{outputs:?}");
+}
+
+#[test]
+fn a_read_on_any_node_gets_the_leaders_commit() {
+    let mut cluster = Cluster::new(3);
+    let leader = cluster.leader();
+    cluster.propose(leader, "a");
+    let commit = cluster.replicas[&leader].commit();
+    for node in 0..3 {
+        let id = ReadId(u64::from(node));
+        cluster.input(NodeId(node), Input::Read { id, within_ticks: 50, leader_within_ticks: 20 });
+    }
+    assert_eq!(cluster.read_at, [(ReadId(0), commit), (ReadId(1), commit), (ReadId(2), commit)]);
+}
+
+#[test]
+fn a_read_of_a_leader_that_is_cut_off_fails_and_so_does_one_without_a_leader() {
+    let mut cluster = Cluster::new(3);
+    let leader = cluster.leader();
+    cluster.cut = BTreeSet::from([leader]);
+    cluster.input(leader, Input::Read { id: ReadId(1), within_ticks: 10, leader_within_ticks: 5 });
+    cluster.tick(9);
+    assert_eq!((cluster.read_at.len(), cluster.read_failed.len()), (0, 0));
+    cluster.tick(1);
+    assert_eq!(cluster.read_failed, [ReadId(1)]);
+    let other = cluster.leader();
+    assert_ne!(other, leader);
+    // By then it has given up leading: nobody is left to ask.
+    cluster.tick(40);
+    assert!(!cluster.replicas[&leader].is_leader());
+    cluster.input(leader, Input::Read { id: ReadId(2), within_ticks: 100, leader_within_ticks: 5 });
+    cluster.tick(5);
+    assert_eq!(cluster.read_failed, [ReadId(1), ReadId(2)]);
+    assert_eq!(cluster.read_at, []);
 }

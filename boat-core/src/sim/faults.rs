@@ -84,11 +84,19 @@ pub enum Fault {
     Diverged,
     /// A node heard that its digest differs from the majority's.
     DivergenceFound,
+    /// A linearizable read was answered.
+    LinearizableRead,
+    /// A read of what a node has was answered, and nothing newer was known to anybody.
+    LocalRead,
+    /// A read of what a node has was answered, and did not show the latest.
+    StaleRead,
+    /// No leader confirmed a linearizable read in time.
+    FailedRead,
 }
 
 impl Fault {
     /// Every class.
-    pub const ALL: [Fault; 39] = [
+    pub const ALL: [Fault; 43] = [
         Fault::Loss,
         Fault::Repeat,
         Fault::Reorder,
@@ -128,6 +136,10 @@ impl Fault {
         Fault::BackendSlow,
         Fault::Diverged,
         Fault::DivergenceFound,
+        Fault::LinearizableRead,
+        Fault::LocalRead,
+        Fault::StaleRead,
+        Fault::FailedRead,
     ];
 }
 
