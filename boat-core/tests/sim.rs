@@ -73,7 +73,9 @@ fn a_skipped_session_check_is_found() {
 
 #[test]
 fn requests_applied_twice_after_a_restart_are_found() {
-    assert_eq!(first_found(Mutant::ApplyTwiceAfterRestart).invariant, "S5 dense and closed");
+    // By its outputs, or by a read before the first of them.
+    let found = first_found(Mutant::ApplyTwiceAfterRestart);
+    assert!(["S5 dense and closed", "S6 reads"].contains(&found.invariant.as_str()), "{found}");
 }
 
 #[test]

@@ -147,6 +147,11 @@ impl Replay {
         }
     }
 
+    /// Whether the model has run a part of a batch.
+    pub(super) fn is_midway(&self) -> bool {
+        !self.batch.is_empty()
+    }
+
     /// Whether there is something to apply.
     pub(super) fn is_behind(&self) -> bool {
         self.is_open && !self.is_held && self.applier.index() < self.committed
