@@ -95,14 +95,15 @@ impl World {
         if !self.context.fault(self.context.options.diverge_per_mille) {
             return;
         }
-        let is_tainted =
-            |node: &&super::node::Node| node.running().is_some_and(|running| running.replay.is_tainted);
+        let is_tainted = |node: &&super::node::Node| {
+            node.running().is_some_and(|running| running.replay.is_or_will_be_tainted())
+        };
         let tainted = self.nodes.values().filter(is_tainted).count();
         if 2 * (tainted + 1) >= self.nodes.len() {
             return;
         }
         if let Some(running) = self.nodes.get_mut(&id).and_then(super::node::Node::running_mut)
-            && !running.replay.is_tainted
+            && !running.replay.is_or_will_be_tainted()
         {
             self.context.count(Fault::Diverged);
             self.context.note(0, || format!("node {id}'s model goes another way"));

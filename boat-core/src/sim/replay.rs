@@ -59,8 +59,9 @@ pub(super) struct Replay {
     pub(super) is_open: bool,
     /// How often the model began anew.
     pub(super) life: u64,
-    /// The model has gone another way than its peers.
+    /// The model has gone another way than its peers, and an outcome shows it.
     pub(super) is_tainted: bool,
+    will_be_tainted: bool,
     /// The request that comes next is held.
     pub(super) is_held: bool,
     pub(super) trouble: Trouble,
@@ -85,6 +86,7 @@ impl Replay {
             is_open: false,
             life: 1,
             is_tainted: false,
+            will_be_tainted: false,
             is_held: false,
             trouble: Trouble::default(),
             batch: Batch::default(),
@@ -114,10 +116,14 @@ impl Replay {
         }
     }
 
-    /// The model goes another way than its peers from now on.
+    /// The model goes another way than its peers from the next request on.
     pub(super) fn taint(&mut self) {
-        self.is_tainted = true;
-        self.model.taint();
+        self.will_be_tainted = true;
+    }
+
+    /// Whether the model has gone another way than its peers, or is about to.
+    pub(super) fn is_or_will_be_tainted(&self) -> bool {
+        self.is_tainted || self.will_be_tainted
     }
 
     /// The log has decided something.
@@ -272,6 +278,10 @@ impl Replay {
                 context
                     .note(first, || format!("node {node}: a call from {first} to {last} breaks the model"));
                 return Some(self.quarantine.lost(calls, timed_out));
+            }
+            if std::mem::take(&mut self.will_be_tainted) {
+                self.is_tainted = true;
+                self.model.taint();
             }
             for call in calls {
                 let time_ms = if wall { clock_ms } else { call.time_ms };
