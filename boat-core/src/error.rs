@@ -298,6 +298,9 @@ pub enum Error {
     /// The directory went back in time, or runs twice.
     #[error("stale data directory: {0}")]
     StaleDirectory(String),
+    /// The node was removed from the cluster. Its next start sets its directory aside and waits until the node is added.
+    #[error("removed: {0}. Its next start sets its data aside, and waits until the node is added again")]
+    Removed(String),
     /// Bytes that the log had synced are not what was written. The next start sets the directory aside and joins anew, if the
     /// other nodes hold everything.
     #[error("damaged data directory: {0}")]
@@ -339,6 +342,7 @@ impl Error {
             }
             Error::Storage(why) => Error::Storage(why.clone()),
             Error::StaleDirectory(why) => Error::StaleDirectory(why.clone()),
+            Error::Removed(why) => Error::Removed(why.clone()),
             Error::Damaged(why) => Error::Damaged(why.clone()),
             Error::Listen { purpose, address, reason } => {
                 Error::Listen { purpose, address: *address, reason: reason.clone() }
@@ -351,13 +355,15 @@ impl Error {
     }
 
     /// The exit status for a process that ends because of this error: 64 usage, 74 storage, 75 directory in use, 76 stale
-    /// or damaged directory, 70 else (after BSD's `sysexits.h`). Only 64 says that another try would end the same way.
+    /// or damaged directory, 77 removed from the cluster, 70 else (after BSD's `sysexits.h`). Only 64 says that another try
+    /// would end the same way.
     pub fn exit_status(&self) -> u8 {
         match self {
             Error::Config(_) | Error::Members(_) | Error::OtherNode { .. } => 64,
             Error::Storage(_) => 74,
             Error::DirectoryInUse(_) => 75,
             Error::StaleDirectory(_) | Error::Damaged(_) => 76,
+            Error::Removed(_) => 77,
             Error::Listen { .. }
             | Error::Backend(_)
             | Error::Transport(_)

@@ -21,6 +21,7 @@ pub mod log;
 mod membership;
 mod model;
 mod node;
+mod operation;
 mod predictor;
 #[cfg(all(feature = "http", feature = "supervisor"))]
 mod program;
@@ -45,10 +46,12 @@ pub use ids::{Birth, ClusterId, NodeId, RaftId};
 pub use membership::{Genesis, Member, MemberList, MemberListError, Membership};
 pub use model::{Context, Model, ModelError, ModelPredictor};
 pub use node::{
-    Answer, Interface, Json, Node, NodeBuilder, Predict, QueryAnswer, QueryRequest, Raw, Read, Session,
+    Answer, ChangeMembers, Interface, Json, Node, NodeBuilder, Predict, QueryAnswer, QueryRequest, Raw, Read,
+    Session,
 };
 #[cfg(feature = "tower")]
 pub use node::{NodeRequest, NodeService};
+pub use operation::{MembershipError, MembershipOperation, MembershipRefusal, OperationToken};
 pub use predictor::{Call, CallOutcome, Check, Predictor, PredictorError, Query, QueryOutcome, StateKind};
 #[cfg(all(feature = "http", feature = "supervisor"))]
 pub use program::run_node;

@@ -1,6 +1,7 @@
 //! What surrounds the replica in production: the one thread that steps it, the thread that syncs the log, and the thread
 //! that applies. Clocks and threads live here and nowhere else (design D1).
 
+mod addresses;
 mod apply_loop;
 mod aside;
 mod feed;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+pub(crate) use self::addresses::Addresses;
 pub(crate) use self::apply_loop::ApplyLoop;
 use self::fetch_thread::{Fetch, FetchThread};
 pub(crate) use self::found::Launch;
@@ -31,9 +33,9 @@ pub(crate) use self::reception::FrontDesk;
 pub(crate) use self::shared::Shared;
 pub(crate) use self::waiters::{Reply, Waiters};
 use crate::log::{LogEntry, LogError};
-use crate::replica::{Fatal, Input, Output, ReadId, Replica, RequestId};
+use crate::replica::{Fatal, Input, OperationResult, Output, ReadId, Replica, RequestId};
 use crate::transport::{Introduction, PeerEvent, PeerLinks, PeerMessage, Refusal};
-use crate::{Birth, Error, Genesis, MemberList, Membership, NodeId};
+use crate::{Birth, Error, Genesis, MemberList, MembershipOperation, NodeId, OperationToken};
 
 /// How long a node that stops waits for another to take over leadership.
 const HAND_OVER_MAX: Duration = Duration::from_millis(500);
@@ -77,6 +79,17 @@ pub(crate) enum Event {
         /// Where the verdict goes.
         verdict: tokio::sync::oneshot::Sender<Option<bool>>,
     },
+    /// An operation on the membership.
+    Operate {
+        /// What recognizes it.
+        token: OperationToken,
+        /// What to do.
+        operation: MembershipOperation,
+        /// How long whoever asks waits.
+        within: Duration,
+        /// Where the result goes.
+        result: tokio::sync::oneshot::Sender<OperationResult>,
+    },
     /// Less than the reserve is free on the disk, or more again.
     DiskFull(bool),
     /// An operator wants a request quarantined.
@@ -119,6 +132,9 @@ pub(crate) struct Driver {
     log: LogThread,
     fetch: FetchThread,
     leave_verdict: Option<tokio::sync::oneshot::Sender<Option<bool>>>,
+    /// Who waits for which operation. As bounded as the replica's.
+    operators: BTreeMap<OperationToken, Vec<tokio::sync::oneshot::Sender<OperationResult>>>,
+    addresses: Addresses,
     stop: Option<Instant>,
     /// Whether a tick has passed since the node's health was published.
     has_ticked: bool,
@@ -126,19 +142,32 @@ pub(crate) struct Driver {
 
 impl Driver {
     pub(crate) fn new(around: Surroundings, replica: Replica, log: LogThread, fetch: FetchThread) -> Self {
-        Driver { around, replica, log, fetch, leave_verdict: None, stop: None, has_ticked: false }
+        let addresses = Addresses::new(around.shared.node, &around.members);
+        let operators = BTreeMap::new();
+        Driver {
+            around,
+            replica,
+            log,
+            fetch,
+            leave_verdict: None,
+            operators,
+            addresses,
+            stop: None,
+            has_ticked: false,
+        }
     }
 
     /// Runs until the node stops. Everybody who waits has been answered when it returns.
     pub(crate) fn run(mut self) -> Result<(), Error> {
-        self.set_peers(&self.replica.membership().clone());
+        self.addresses.set_membership(self.replica.membership());
         self.open_feed(self.replica.commit());
-        let ended = self.drive();
+        let mut outputs = Vec::new();
+        let ended = self.drive(&mut outputs);
         self.around.shared.stopping.store(true, Ordering::Release);
         // What was sent may be applied; only after that is said of it, what never got so far may be called lost.
-        let mut outputs = Vec::new();
         self.replica.abandon(&mut outputs);
         self.fail_waiters(&mut outputs);
+        self.answer_operators(&outputs);
         for event in self.around.shared.inbox.close() {
             if let Event::Propose { id, .. } = event {
                 self.around.shared.waiters.fail(&id, crate::replica::Failure::NoLeader);
@@ -151,27 +180,30 @@ impl Driver {
         ended
     }
 
-    fn drive(&mut self) -> Result<(), Error> {
+    fn drive(&mut self, outputs: &mut Vec<Output>) -> Result<(), Error> {
         let mut next_tick = now() + self.around.tick;
         let mut events = VecDeque::new();
-        let mut outputs = Vec::new();
         loop {
             let shared = self.around.shared.clone();
             shared.inbox.take(next_tick, &mut events);
             for event in events.drain(..) {
-                self.on_event(event, &mut outputs)?;
+                self.on_event(event, outputs)?;
             }
             let time = now();
             if time >= next_tick {
                 let condition = shared.wellbeing.condition(shared.backend().healthy);
-                self.step(Input::Condition(Box::new(condition)), &mut outputs)?;
-                self.step(Input::Tick, &mut outputs)?;
+                self.step(Input::Condition(Box::new(condition)), outputs)?;
                 self.has_ticked = true;
+                self.step(Input::Tick, outputs)?;
+                self.addresses.tick(self.replica.connected());
                 // Ticks that were missed are not made up for: they would look like an election timeout.
                 next_tick = (next_tick + self.around.tick).max(time);
             }
-            self.replica.flush(&mut outputs).map_err(fatal)?;
-            self.carry_out(&mut outputs)?;
+            self.replica.flush(outputs).map_err(fatal)?;
+            self.carry_out(outputs)?;
+            if let Some(peers) = self.addresses.changed() {
+                self.around.links.set_peers(peers);
+            }
             self.publish();
             let quiet = !self.replica.is_leader() && self.replica.waiting() == 0;
             if self.stop.is_some_and(|deadline| time >= deadline || quiet) {
@@ -231,6 +263,11 @@ impl Driver {
                 let within_ticks = self.ticks(within);
                 if is_held { self.step(Input::Force { position, within_ticks }, outputs) } else { Ok(()) }
             }
+            Event::Operate { token, operation, within, result } => {
+                self.operators.entry(token).or_default().push(result);
+                let within_ticks = self.ticks(within);
+                self.step(Input::Operate { token, operation, within_ticks }, outputs)
+            }
             Event::StorageFailed(why) => Err(Error::Storage(why)),
             Event::LogDamaged(why) => Err(Error::Damaged(why)),
             Event::ApplierFailed(why) => Err(Error::Internal(why)),
@@ -269,11 +306,19 @@ impl Driver {
     }
 
     /// Whoever looks for the cluster is told of its genesis.
-    fn answer_introduction(&self, to: NodeId, introduction: &Introduction) {
+    fn answer_introduction(&mut self, to: NodeId, introduction: &Introduction) {
+        if let Some(address) = introduction.members.address(to) {
+            // Whoever holds its place must not be cut off.
+            let urgent = self.replica.membership().incarnation(to).is_none();
+            self.addresses.hear(to, address.to_owned(), urgent);
+        }
         if introduction.asks {
+            let members = self.replica.membership().members.values();
+            let members = members.map(|member| (member.raft_id.node(), member.address.clone()));
             let answer = Introduction {
                 birth: self.around.birth,
-                members: self.around.members.clone(),
+                // While a place is handed over it stands there twice.
+                members: MemberList::new(members).unwrap_or_else(|_| self.around.members.clone()),
                 genesis: Some(self.around.genesis.clone()),
                 asks: false,
             };
@@ -296,7 +341,7 @@ impl Driver {
                 // Told right after the step that gave it up.
                 Output::Failed { .. } => {}
                 Output::Membership(membership) => {
-                    self.set_peers(&membership);
+                    self.addresses.set_membership(&membership);
                     self.open_feed(membership.index);
                 }
                 // What is promised or decided about crashes is rare enough to wait for: it must be durable before what
@@ -310,6 +355,8 @@ impl Driver {
                     self.around.shared.wellbeing.hold(position, round).map_err(storage)?;
                 }
                 Output::Diverged { position, rebuild } => self.diverged(position, rebuild),
+                Output::Reach { node, address, urgent } => self.addresses.hear(node, address, urgent),
+                Output::Operated { token, result } => self.answer_operator(token, &result),
                 Output::ReadAt { ids, index } => {
                     self.around.shared.queries.confirm(&ids, index);
                     self.around.shared.feed.look_again();
@@ -358,14 +405,19 @@ impl Driver {
         }
     }
 
-    fn set_peers(&self, membership: &Membership) {
-        let mut peers: BTreeMap<NodeId, String> =
-            self.around.members.iter().map(|(node, address)| (node, address.to_owned())).collect();
-        for member in membership.members.values() {
-            peers.insert(member.raft_id.node(), member.address.clone());
+    fn answer_operators(&mut self, outputs: &[Output]) {
+        for output in outputs {
+            if let Output::Operated { token, result } = output {
+                self.answer_operator(*token, result);
+            }
         }
-        peers.remove(&self.around.shared.node);
-        self.around.links.set_peers(peers.into_iter().collect());
+    }
+
+    fn answer_operator(&mut self, token: OperationToken, result: &OperationResult) {
+        for waiting in self.operators.remove(&token).into_iter().flatten() {
+            // Who asked may have gone away.
+            let _ = waiting.send(result.clone());
+        }
     }
 
     fn publish(&mut self) {
@@ -400,6 +452,7 @@ fn unreadable(error: &LogError) -> Event {
 fn fatal(fatal: Fatal) -> Error {
     match fatal {
         Fatal::WentBack { .. } | Fatal::CommittedConflict { .. } => Error::StaleDirectory(fatal.to_string()),
+        Fatal::Removed { .. } => Error::Removed(fatal.to_string()),
         Fatal::Consensus(_) => Error::Internal(fatal.to_string()),
     }
 }

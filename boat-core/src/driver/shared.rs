@@ -13,7 +13,7 @@ use super::waiters::Waiters;
 use super::wellbeing::Wellbeing;
 use crate::digest::Digest;
 use crate::event::{EventSender, NodeEvent};
-use crate::replica::Replica;
+use crate::replica::{OutsideView, Replica};
 use crate::{Alarm, BackendStatus, Error, Genesis, Membership, NodeId, Phase, ReplayProgress};
 
 /// Consensus as the driver last saw it.
@@ -28,6 +28,8 @@ pub(crate) struct ConsensusView {
     pub(crate) connected: Vec<NodeId>,
     pub(crate) waiting_for: Vec<NodeId>,
     pub(crate) cluster: Option<crate::ClusterId>,
+    /// What this node was told while it is outside the membership.
+    pub(crate) outside: Option<OutsideView>,
     /// An index at which a leader was heard to have committed in its own term: once applied, nothing older is missing.
     pub(crate) caught_up_index: Option<u64>,
 }
@@ -123,6 +125,7 @@ impl Shared {
             && view.term == replica.term()
             && view.membership.index == replica.membership().index
             && view.cluster.is_some()
+            && view.outside.as_ref() == replica.outside()
             && view.connected.iter().eq(replica.connected())
             && view.caught_up_index.is_some();
         if same {
@@ -143,6 +146,7 @@ impl Shared {
         view.is_leader = replica.is_leader();
         view.is_member = replica.is_member();
         view.term = replica.term();
+        view.outside = replica.outside().cloned();
         view.connected = replica.connected().iter().copied().collect();
         view.cluster = Some(genesis.cluster);
         if view.membership.index != replica.membership().index || view.membership.members.is_empty() {
@@ -219,10 +223,15 @@ impl Shared {
             Phase::Stopping
         } else if view.cluster.is_none() {
             Phase::Founding { waiting_for: view.waiting_for }
+        } else if !view.is_member {
+            match view.outside {
+                Some(OutsideView { place_held_at, joins_by_itself: false }) => {
+                    Phase::NotAdded { place_held_at }
+                }
+                _ => Phase::Joining,
+            }
         } else if view.leader.is_none() {
             if self.applied().index < view.commit { Phase::Replaying } else { Phase::Electing }
-        } else if !view.is_member {
-            Phase::Joining
         } else if self.wellbeing.stays_diverged() {
             Phase::Diverged
         } else if !self.replayed.load(Ordering::Acquire) {

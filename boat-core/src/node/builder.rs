@@ -55,6 +55,13 @@ impl<T> NodeBuilder<T> {
         self
     }
 
+    /// Whether the node joins a cluster that is there already: it then founds none, and its list need name no more than itself
+    /// and some members. It has to be added ([`Node::add`]). Has no effect once its directory holds a cluster.
+    pub fn join(mut self, join: bool) -> Self {
+        self.config.join = join;
+        self
+    }
+
     /// The file system that the data directory lies on. Default: the machine's. Only the lock that keeps other processes
     /// out stands in the machine's own in any case.
     pub fn files(mut self, files: Arc<dyn Files>) -> Self {
@@ -158,6 +165,7 @@ fn launch<P>(
         desk,
         directory,
         members: config.members.clone(),
+        join: config.join,
         address: config.members.address(config.node_id).unwrap_or_default().to_owned(),
         limits,
         tick: Duration::from_millis(config.timing.tick_ms),

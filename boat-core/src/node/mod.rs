@@ -3,6 +3,7 @@
 mod answer;
 mod builder;
 mod client;
+mod members;
 mod outcome;
 mod predict;
 mod quarantine;
@@ -26,6 +27,7 @@ use serde::de::DeserializeOwned;
 pub use self::answer::Answer;
 pub use self::builder::NodeBuilder;
 pub use self::client::Session;
+pub use self::members::ChangeMembers;
 pub use self::predict::Predict;
 use self::predict::unscoped;
 pub use self::query::{QueryAnswer, QueryRequest, Read};

@@ -50,11 +50,10 @@ impl Replica {
         if self.raw.raft.lead_transferee.is_some() {
             return;
         }
-        let committed = self.commit();
         let progress = self.raw.raft.prs();
         let matched = |id: &RaftId| progress.get(id.0).map_or(0, |progress| progress.matched);
         let others = self.membership.voters.iter().filter(|id| **id != self.config.own.raft_id);
-        let well = others.filter(|id| self.is_well(**id) && self.hears(**id) && matched(id) >= committed);
+        let well = others.filter(|id| self.is_well(**id) && self.is_dependable(**id));
         if let Some(best) = well.max_by_key(|id| matched(id)).copied() {
             log::warn!("this node is {}: handing leadership over to node {}", self.ailments(), best.node());
             self.health.hand_over_tick = self.tick + HAND_OVER_AGAIN_TICKS;

@@ -11,6 +11,9 @@ mod health;
 mod leave;
 mod members;
 mod message;
+mod operate;
+mod operations;
+mod outside;
 mod pending;
 mod persist;
 mod poison;
@@ -26,6 +29,11 @@ use raft::{RawNode, StateRole};
 
 use self::leave::Leaving;
 use self::members::Joiner;
+use self::operate::Proposed;
+pub(crate) use self::operations::OPERATIONS_MAX;
+pub use self::operations::OperationResult;
+use self::operations::Operations;
+pub(crate) use self::outside::OutsideView;
 pub use self::pending::{Failure, RequestId};
 use self::pending::{Pending, leader_node};
 use self::persist::Held;
@@ -38,7 +46,7 @@ use crate::command::CommandWriter;
 use crate::log::{HardState, LogEntry, LogWrite};
 use crate::quarantine::Decisions;
 use crate::transport::{Forward, ForwardRefusal, ForwardRefused, Join, PeerMessage};
-use crate::{Member, Membership, NodeId, RaftId};
+use crate::{Member, Membership, MembershipOperation, NodeId, OperationToken, RaftId};
 
 /// How many writes may be under way before nothing more is proposed.
 const UNWRITTEN_MAX: usize = 64;
@@ -154,6 +162,15 @@ pub enum Input {
         /// Ticks from now until the answer is no.
         within_ticks: u64,
     },
+    /// An operation on the membership that was asked for on this node. Answered by [`Output::Operated`].
+    Operate {
+        /// What recognizes it.
+        token: OperationToken,
+        /// What to do.
+        operation: MembershipOperation,
+        /// Ticks from now until its time is over.
+        within_ticks: u64,
+    },
     /// The disk is nearly full, or is not any more: whether to propose what others forward.
     DiskFull(bool),
     /// How this node is: given with every tick.
@@ -236,6 +253,22 @@ pub enum Output {
     ReadFailed(ReadId),
     /// The membership changed: peers and their addresses.
     Membership(Membership),
+    /// A node may be reached at this address, whatever else is known of it.
+    Reach {
+        /// The node.
+        node: NodeId,
+        /// `host:port`.
+        address: String,
+        /// Whether to try there at once, even if the node is connected at another address.
+        urgent: bool,
+    },
+    /// The answer to [`Input::Operate`].
+    Operated {
+        /// Which operation.
+        token: OperationToken,
+        /// What became of it.
+        result: OperationResult,
+    },
     /// The answer to [`Input::MayLeave`]; `None` when nobody could be asked in time.
     MayLeave(Option<bool>),
 }
@@ -265,6 +298,12 @@ pub enum Fatal {
         committed_term: u64,
         /// Its term there.
         sent_term: u64,
+    },
+    /// This incarnation was removed from the membership.
+    #[error("this node was removed from the cluster, as of entry {index}")]
+    Removed {
+        /// The entry that made the membership what it is.
+        index: u64,
     },
     /// The consensus library refused what it was given.
     #[error("consensus: {0}")]
@@ -302,6 +341,13 @@ pub struct Replica {
     election: election::Election,
     leaving: Option<Leaving>,
     leave_tickets: u64,
+    /// Who was told that it may leave, and until when it counts as gone.
+    promised: BTreeMap<RaftId, u64>,
+    operations: Operations,
+    proposed: Option<Proposed>,
+    outside: Option<OutsideView>,
+    /// The entry as of which this incarnation is known to be removed.
+    removed_at: Option<u64>,
     disk_full: bool,
     /// Nothing is proposed before this tick.
     propose_tick: u64,
@@ -364,6 +410,11 @@ impl Replica {
             election: election::Election::default(),
             leaving: None,
             leave_tickets: 0,
+            promised: BTreeMap::new(),
+            operations: Operations::new(config.seed),
+            proposed: None,
+            outside: None,
+            removed_at: None,
             disk_full: false,
             propose_tick: 0,
             reports: reports::Reports::default(),
@@ -404,6 +455,9 @@ impl Replica {
             Input::Answered(ids) => ids.iter().for_each(|id| self.pending.answered(id)),
             Input::Fetched { low, entries } => self.on_fetched(low, entries),
             Input::MayLeave { within_ticks } => self.on_may_leave(within_ticks, outputs),
+            Input::Operate { token, operation, within_ticks } => {
+                self.on_change_members(token, operation, within_ticks, outputs);
+            }
             Input::DiskFull(full) => {
                 self.disk_full = full;
                 self.leave_full_disk();
@@ -426,6 +480,9 @@ impl Replica {
         self.draw_election_timeout();
         self.follow_leader();
         self.send_pending(outputs);
+        if !self.operations.is_empty() {
+            self.tick_operations(outputs);
+        }
         self.ask_for_reads();
         self.take_ready(outputs)?;
         // Reads that came while a question was under way wait for its answer to ask their own.
@@ -455,6 +512,7 @@ impl Replica {
         self.write_late_commit(outputs);
         self.ask_to_join(outputs);
         self.change_members();
+        self.forget_promises();
         self.tick_leaving(outputs);
         self.tick_reports(outputs);
         if self.tick.is_multiple_of(HAND_OVER_AGAIN_TICKS) {
@@ -477,21 +535,20 @@ impl Replica {
         outputs: &mut Vec<Output>,
     ) -> Result<(), Fatal> {
         match message {
-            PeerMessage::Consensus(message) => return self.on_consensus(from_raft_id, *message),
+            PeerMessage::Consensus(message) => return self.on_consensus(from_raft_id, *message, outputs),
             PeerMessage::Forward(forward) => self.on_forward(from, forward, outputs),
             PeerMessage::ForwardRefused(ForwardRefused { ticket, reason }) => {
                 if let Some((id, failure)) = self.pending.refused(ticket, reason) {
                     outputs.push(Output::Failed { id, failure });
                 }
             }
-            PeerMessage::Join(join) => self.on_join(from, from_raft_id, join),
+            PeerMessage::Join(join) => self.on_join(from, from_raft_id, join, outputs),
+            PeerMessage::Outside(outside) => return self.on_outside(*outside, outputs),
+            PeerMessage::Operate(operate) => self.on_operate(from, *operate, outputs),
+            PeerMessage::OperateAnswer(answer) => self.on_operate_answer(*answer, outputs),
             PeerMessage::LeaveQuestion { raft_id, ticket } => {
-                if from_raft_id == Some(raft_id) && self.is_leader() {
-                    let allowed = self.can_do_without(raft_id);
-                    outputs.push(Output::Send {
-                        to: from,
-                        message: PeerMessage::LeaveAnswer { ticket, allowed },
-                    });
+                if from_raft_id == Some(raft_id) {
+                    self.on_leave_question(from, raft_id, ticket, outputs);
                 }
             }
             PeerMessage::LeaveAnswer { ticket, allowed } => self.on_leave_answer(ticket, allowed, outputs),
@@ -654,6 +711,7 @@ impl Replica {
         for (id, failure) in self.pending.drain() {
             outputs.push(Output::Failed { id, failure });
         }
+        self.abandon_operations(outputs);
         self.abandon_reads(outputs);
     }
 

@@ -1,5 +1,7 @@
 use std::collections::BTreeMap;
 
+mod members;
+
 use super::*;
 use crate::{Birth, Command, NodeId, Origin, Request, RequestKind};
 
@@ -10,9 +12,15 @@ struct Cluster {
     committed: BTreeMap<NodeId, Vec<LogEntry>>,
     failed: Vec<(NodeId, RequestId, Failure)>,
     verdicts: Vec<(NodeId, Option<bool>)>,
+    operated: Vec<(NodeId, OperationToken, OperationResult)>,
+    reach: Vec<(NodeId, String)>,
+    /// Replicas that ended because they were removed.
+    removed: Vec<RaftId>,
     read_at: Vec<(ReadId, u64)>,
     read_failed: Vec<ReadId>,
     cut: BTreeSet<NodeId>,
+    /// Whose disks hang.
+    stalled: BTreeSet<NodeId>,
 }
 
 fn member(node: u16, incarnation: u64) -> Member {
@@ -37,9 +45,13 @@ impl Cluster {
             committed: BTreeMap::new(),
             failed: Vec::new(),
             verdicts: Vec::new(),
+            operated: Vec::new(),
+            reach: Vec::new(),
+            removed: Vec::new(),
             read_at: Vec::new(),
             read_failed: Vec::new(),
             cut: BTreeSet::new(),
+            stalled: BTreeSet::new(),
         };
         for node in 0..nodes {
             cluster.start(
@@ -67,9 +79,17 @@ impl Cluster {
         while let Some((node, input)) = inputs.pop_front() {
             let Some(replica) = self.replicas.get_mut(&node) else { continue };
             let mut outputs = Vec::new();
-            replica.step(1_000, input, &mut outputs).unwrap();
-            replica.flush(&mut outputs).unwrap();
             let own = replica.config.own.raft_id;
+            let stepped = replica.step(1_000, input, &mut outputs);
+            match stepped.and_then(|()| replica.flush(&mut outputs)) {
+                Ok(()) => {}
+                Err(Fatal::Removed { .. }) => {
+                    replica.abandon(&mut outputs);
+                    self.replicas.remove(&node);
+                    self.removed.push(own);
+                }
+                Err(fatal) => panic!("{fatal}"),
+            }
             for output in outputs {
                 match output {
                     Output::Send { to, message } if !self.cut.contains(&to) && !self.cut.contains(&node) => {
@@ -83,7 +103,9 @@ impl Cluster {
                             log.truncate(first.index as usize - 1);
                             log.extend(write.entries);
                         }
-                        inputs.push_back((node, Input::Persisted(mark)));
+                        if !self.stalled.contains(&node) {
+                            inputs.push_back((node, Input::Persisted(mark)));
+                        }
                     }
                     Output::Committed(entries) => self.committed.get_mut(&node).unwrap().extend(entries),
                     Output::Fetch { low, high, .. } => {
@@ -92,6 +114,8 @@ impl Cluster {
                     }
                     Output::Failed { id, failure } => self.failed.push((node, id, failure)),
                     Output::MayLeave(verdict) => self.verdicts.push((node, verdict)),
+                    Output::Operated { token, result } => self.operated.push((node, token, result)),
+                    Output::Reach { node, address, .. } => self.reach.push((node, address)),
                     Output::ReadAt { ids, index } => self.read_at.extend(ids.iter().map(|id| (*id, index))),
                     Output::ReadFailed(id) => self.read_failed.push(id),
                 }

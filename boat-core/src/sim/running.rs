@@ -243,6 +243,7 @@ impl Running {
                 }
             }
             Output::MayLeave(verdict) => effects.push(Effect::MayLeave(verdict)),
+            Output::Reach { .. } | Output::Operated { .. } => {}
         }
         Ok(())
     }
