@@ -372,13 +372,13 @@ mod tests {
         wellbeing.sync_ended();
         assert!(!wellbeing.sync_hangs());
         // As if it had begun long ago.
-        let mut long_ago = Wellbeing::default();
-        long_ago.began = now().checked_sub(Duration::from_secs(10)).unwrap();
+        let ago = |seconds| now().checked_sub(Duration::from_secs(seconds)).unwrap();
+        let mut long_ago = Wellbeing { began: ago(10), ..Wellbeing::default() };
         long_ago.sync_since_ms.store(1, Ordering::Release);
         assert!(long_ago.sync_hangs());
         long_ago.sync_ended();
         assert!(long_ago.sync_hangs(), "a while after it, too");
-        long_ago.began = now().checked_sub(Duration::from_secs(20)).unwrap();
+        long_ago.began = ago(20);
         assert!(!long_ago.sync_hangs());
     }
 

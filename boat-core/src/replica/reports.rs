@@ -75,8 +75,8 @@ impl Replica {
             return;
         }
         let own = self.config.own.raft_id;
-        let others = self.membership.members.keys().filter(|id| **id != own && id.node() != own.node());
-        for to in others.map(|id| id.node()) {
+        let members = self.membership.members.keys().filter(|id| **id != own).map(|id| id.node());
+        for to in members.filter(|node| self.connected.contains(node)) {
             outputs.push(Output::Send { to, message: PeerMessage::Report(Box::new(report.clone())) });
         }
         (self.reports.sent_tick, self.reports.sent) = (self.tick, report);
