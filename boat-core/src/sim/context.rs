@@ -1,5 +1,7 @@
 //! What every part of a run needs: the time, the dice, the queue and the books.
 
+use std::collections::BTreeSet;
+
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -32,6 +34,8 @@ pub(super) struct Context {
     queue: Queue,
     lives: u64,
     poisons: u32,
+    /// The requests that crash models at first, and went well since.
+    pub(super) went_well: BTreeSet<u64>,
 }
 
 impl Context {
@@ -45,6 +49,7 @@ impl Context {
             queue: Queue::default(),
             lives: 0,
             poisons: 0,
+            went_well: BTreeSet::new(),
             options,
         }
     }

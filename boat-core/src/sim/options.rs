@@ -130,7 +130,13 @@ impl Options {
     /// The same run with a bug in it.
     #[must_use]
     pub fn with(self, mutant: Mutant) -> Self {
-        Options { mutant: Some(mutant), ..self }
+        match mutant {
+            // It takes a request that is held, and a crash while it is.
+            Mutant::ForgetHolds => {
+                Options { mutant: Some(mutant), nodes: 3, poison_per_mille: 100, crash_per_mille: 8, ..self }
+            }
+            _ => Options { mutant: Some(mutant), ..self },
+        }
     }
 }
 

@@ -200,7 +200,7 @@ impl Replay {
         if self.batch.is_empty() {
             self.admit(context, checker, reader)?;
         }
-        if let Some(holds) = self.predict(context, checker, clock_ms) {
+        if let Some(holds) = self.predict(context, clock_ms) {
             self.reset();
             return Ok(Helping { answers: Vec::new(), holds });
         }
@@ -255,7 +255,7 @@ impl Replay {
     }
 
     /// Runs the batch's calls as far as it goes. Some: the model crashed, and whether there is a new hold.
-    fn predict(&mut self, context: &mut Context, checker: &Checker, clock_ms: u64) -> Option<bool> {
+    fn predict(&mut self, context: &mut Context, clock_ms: u64) -> Option<bool> {
         let wall = context.options.mutant == Some(Mutant::ReadWallClock);
         while let Some(calls) = self.batch.calls.get(self.done.len()..).filter(|calls| !calls.is_empty()) {
             let count = match self.quarantine.begin(calls) {
@@ -272,7 +272,7 @@ impl Replay {
                 }
             };
             let calls = calls.get(..count).unwrap_or_default();
-            if let Some(timed_out) = calls.iter().find_map(|call| crash(context, checker, self.node, call)) {
+            if let Some(timed_out) = calls.iter().find_map(|call| crash(context, self.node, call)) {
                 let node = self.node;
                 let (first, last) = (calls.first()?.position, calls.last()?.position);
                 context
@@ -328,12 +328,16 @@ impl Replay {
 
 /// Whether a call breaks a node's model, and if so whether by hanging. Some requests always do; others on all nodes but one,
 /// until they went well there: what a model may do at random it does not do after somebody was answered.
-fn crash(context: &mut Context, checker: &Checker, node: NodeId, call: &crate::Call) -> Option<bool> {
+fn crash(context: &mut Context, node: NodeId, call: &crate::Call) -> Option<bool> {
     let breaks = match Poison::of(&call.body)? {
         Poison::Always => true,
         Poison::AtFirst => {
             let spared = call.position % u64::from(context.options.nodes.max(1));
-            call.position > checker.position() && u64::from(node.0) != spared
+            let breaks = u64::from(node.0) != spared && !context.went_well.contains(&call.position);
+            if !breaks {
+                context.went_well.insert(call.position);
+            }
+            breaks
         }
     };
     let hangs = context.chance(HANGS_PER_MILLE);
