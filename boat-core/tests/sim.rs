@@ -104,11 +104,6 @@ fn a_quarantine_without_every_hold_is_found() {
 }
 
 #[test]
-fn a_hold_forgotten_by_a_restart_is_found() {
-    first_found(Mutant::ForgetHolds);
-}
-
-#[test]
 fn a_stale_read_is_found() {
     assert_eq!(first_found(Mutant::StaleRead).invariant, "S6 reads");
 }

@@ -21,8 +21,6 @@ pub enum Mutant {
     AnswerFromAnotherRequest,
     /// A leader takes everybody to hold what it asks them to hold.
     QuarantineWithoutHolds,
-    /// A restarted node does not remember what it holds.
-    ForgetHolds,
     /// A read that must see everything is answered from what the node has, without asking a leader.
     StaleRead,
     /// A read is answered as soon as a leader has said what it must see, before that is applied.
@@ -31,7 +29,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// Every one.
-    pub const ALL: [Mutant; 12] = [
+    pub const ALL: [Mutant; 11] = [
         Mutant::AckBeforeSync,
         Mutant::ForgetVote,
         Mutant::SkipSessionCheck,
@@ -41,7 +39,6 @@ impl Mutant {
         Mutant::ReadWallClock,
         Mutant::AnswerFromAnotherRequest,
         Mutant::QuarantineWithoutHolds,
-        Mutant::ForgetHolds,
         Mutant::StaleRead,
         Mutant::ReadBeforeApplied,
     ];

@@ -130,13 +130,7 @@ impl Options {
     /// The same run with a bug in it.
     #[must_use]
     pub fn with(self, mutant: Mutant) -> Self {
-        match mutant {
-            // It takes a request that is held, and a crash while it is.
-            Mutant::ForgetHolds => {
-                Options { mutant: Some(mutant), nodes: 3, poison_per_mille: 100, crash_per_mille: 8, ..self }
-            }
-            _ => Options { mutant: Some(mutant), ..self },
-        }
+        Options { mutant: Some(mutant), ..self }
     }
 }
 

@@ -12,7 +12,7 @@ use super::writer::{self, Armed, Trouble, Writer};
 use crate::apply::Due;
 use crate::directory::Directory;
 use crate::log::{Log, LogConfig, LogReader, Recovered};
-use crate::quarantine::{Decisions, Quarantine, QuarantineFile};
+use crate::quarantine::{Decisions, QuarantineFile};
 use crate::replica::{Failure, Fatal, Input, Output, Replica, ReplicaConfig, ReplicaStart, RequestId};
 use crate::transport::{Hold, Introduction, PeerMessage};
 use crate::{Genesis, Member, MemberList, Membership, NodeId, RaftId};
@@ -73,7 +73,8 @@ impl Running {
             let (hard_state, last) = (recovered.hard_state, recovered.last_index);
             format!("node {node} opens its log as {raft_id}: {hard_state:?}, last entry {last}")
         });
-        let (quarantine_file, quarantine) = open_quarantine(context, directory)?;
+        let quarantine_file = directory.quarantine_file();
+        let quarantine = quarantine_file.read()?;
         let mut replay = Replay::new(node, genesis.limits, recovered.hard_state.commit, quarantine);
         let address = members.address(node).unwrap_or_default().to_owned();
         let own = Member { raft_id, birth: directory.birth(), address };
@@ -397,21 +398,6 @@ impl Running {
         self.schedule(context);
         Ok(effects)
     }
-}
-
-/// What was promised and decided, as the disk remembers it.
-fn open_quarantine(
-    context: &Context,
-    directory: &Directory,
-) -> Result<(QuarantineFile, Quarantine), Trouble> {
-    let file = directory.quarantine_file();
-    let mut quarantine = file.read()?;
-    if context.options.mutant == Some(Mutant::ForgetHolds) {
-        let decisions = quarantine.decisions().clone();
-        quarantine = Quarantine::new();
-        quarantine.decided(decisions);
-    }
-    Ok((file, quarantine))
 }
 
 fn take_failed(outputs: &mut Vec<Output>) -> Vec<(RequestId, Failure)> {
