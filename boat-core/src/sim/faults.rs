@@ -66,11 +66,19 @@ pub enum Fault {
     AnsweredRetry,
     /// A session had expired.
     SessionExpired,
+    /// A linearizable read was answered.
+    LinearizableRead,
+    /// A read of what a node has was answered, and nothing newer was known to anybody.
+    LocalRead,
+    /// A read of what a node has was answered, and did not show the latest.
+    StaleRead,
+    /// No leader confirmed a linearizable read in time.
+    FailedRead,
 }
 
 impl Fault {
     /// Every class.
-    pub const ALL: [Fault; 30] = [
+    pub const ALL: [Fault; 34] = [
         Fault::Loss,
         Fault::Repeat,
         Fault::Reorder,
@@ -101,6 +109,10 @@ impl Fault {
         Fault::Retry,
         Fault::AnsweredRetry,
         Fault::SessionExpired,
+        Fault::LinearizableRead,
+        Fault::LocalRead,
+        Fault::StaleRead,
+        Fault::FailedRead,
     ];
 }
 

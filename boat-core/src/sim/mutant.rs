@@ -19,11 +19,15 @@ pub enum Mutant {
     ReadWallClock,
     /// Whoever waits is given the outcome of another request of the same batch.
     AnswerFromAnotherRequest,
+    /// A read that must see everything is answered from what the node has, without asking a leader.
+    StaleRead,
+    /// A read is answered as soon as a leader has said what it must see, before that is applied.
+    ReadBeforeApplied,
 }
 
 impl Mutant {
     /// Every one.
-    pub const ALL: [Mutant; 8] = [
+    pub const ALL: [Mutant; 10] = [
         Mutant::AckBeforeSync,
         Mutant::ForgetVote,
         Mutant::SkipSessionCheck,
@@ -32,5 +36,7 @@ impl Mutant {
         Mutant::KeepIdentityAfterWipe,
         Mutant::ReadWallClock,
         Mutant::AnswerFromAnotherRequest,
+        Mutant::StaleRead,
+        Mutant::ReadBeforeApplied,
     ];
 }
