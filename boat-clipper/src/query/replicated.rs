@@ -13,8 +13,8 @@ use crate::deployment::{Application, Change, Configuration, Deployment, ModelVer
 use crate::replicated::DeploymentView;
 use crate::{InputType, ManagementClient, ManagementError, request};
 
-/// How many times the call limit the latency SLO of an application is, at least, whose model keeps state: a default answer
-/// for lateness should never come before the call has been given up.
+/// How many times the call limit the latency SLO of an application is, at least: a default answer for lateness should never come
+/// before the call has been given up.
 const SLO_CALL_TIMEOUTS: i64 = 10;
 /// How long a query frontend may take to hear of a new application.
 const HEARD_MAX: Duration = Duration::from_secs(10);
@@ -82,12 +82,9 @@ impl ClipperPredictor {
         Ok(CallOutcome::Output(said.into()))
     }
 
-    /// The change as the Clipper behind is told it: a model that keeps state must not be given up by the clock, nor be
-    /// given inputs that nobody sent.
+    /// The change as the Clipper behind is told it: no model must be given up by the clock before its call is, for nodes would
+    /// differ; and one that keeps state must not be given inputs that nobody sent.
     fn for_backend(&self, change: &Change) -> Change {
-        if !self.keeps_state() {
-            return change.clone();
-        }
         match change {
             Change::AddApp(application) => {
                 let call_timeout_ms = i64::try_from(self.config.call_timeout_ms).unwrap_or(i64::MAX);
@@ -97,7 +94,7 @@ impl ClipperPredictor {
                     .max(application.latency_slo_micros);
                 Change::AddApp(Application { latency_slo_micros, ..application.clone() })
             }
-            Change::AddModel(model) if model.batch_size <= 0 => {
+            Change::AddModel(model) if self.keeps_state() && model.batch_size <= 0 => {
                 let batch_size = i32::try_from(self.config.batch_inputs_max).unwrap_or(i32::MAX);
                 Change::AddModel(ModelVersion { batch_size, ..model.clone() })
             }

@@ -10,6 +10,7 @@
 )]
 
 mod backend;
+mod crashes;
 mod engine;
 mod fake;
 mod http;
