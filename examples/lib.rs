@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use boat_clipper::docker::{CleanOptions, DockerConfig, DockerError, clean};
 use boat_clipper::{
     Backend, BackendConfig, BackendError, BackendKind, ModelKind, admin_routes, begin_deployment,
 };
@@ -12,8 +13,14 @@ use boat_core::{Error, Node, run_node};
 use boat_transport::TcpTransport;
 use clap::{CommandFactory, FromArgMatches, Parser};
 
+mod curve;
+mod data;
+mod docker_flags;
 mod log_tool;
 
+pub use curve::curve_as_svg;
+pub use data::breast_cancer;
+pub use docker_flags::{DockerFlags, DockerPortFlags};
 pub use log_tool::boat_log;
 
 /// One node: flags, BOAT_* environment or a TOML file say how it runs.
@@ -44,6 +51,13 @@ pub struct NodeArguments {
     /// End with the process that started this one; its end of standard input tells
     #[arg(long, env = "BOAT_SUPERVISED")]
     supervised: bool,
+    /// Names this run of the cluster; containers of an earlier one are removed at the start [default: drawn]
+    #[arg(long, env = "BOAT_RUN", value_name = "NAME", help_heading = "Docker")]
+    run: Option<String>,
+    #[command(flatten)]
+    docker: DockerFlags,
+    #[command(flatten)]
+    docker_ports: DockerPortFlags,
     #[command(flatten)]
     node: NodeFlags,
 }
@@ -74,6 +88,9 @@ impl NodeArguments {
         backend.rpc_address = self.rpc_address.or(backend.rpc_address);
         backend.management_address = self.management_address.or(backend.management_address);
         backend.replicated = backend.kind == BackendKind::Engine;
+        self.docker.apply(&mut backend.docker);
+        self.docker_ports.apply(&mut backend.docker);
+        backend.docker.run = self.run.unwrap_or_else(|| std::mem::take(&mut backend.docker.run));
         let config = config.check()?;
         let wrong = |error: &dyn std::fmt::Display| Error::Config(format!("backend: {error}"));
         let beginning = config.backend.beginning().map_err(|error| wrong(&error))?;
@@ -81,6 +98,9 @@ impl NodeArguments {
         let backend = Backend::from_config(config.backend.clone()).await;
         let backend = backend.map_err(|error| match error {
             BackendError::Engine(error) => Error::Backend(error.to_string()),
+            BackendError::Docker(DockerError::Config(error)) => wrong(&error),
+            // Another start may find it mended: what a person must mend first, a supervisor has told before.
+            BackendError::Docker(error) => Error::Backend(error.to_string()),
             other => wrong(&other),
         })?;
         let view = backend.deployment_view();
@@ -91,7 +111,29 @@ impl NodeArguments {
             }
             None => axum::Router::new(),
         };
-        run_node(config, transport, backend, routes).await
+        let left = Left::of(&config.backend, self.supervised);
+        let ended = run_node(config, transport, backend, routes).await;
+        left.clean().await;
+        ended
+    }
+}
+
+/// What a node has on Docker, to be removed when it ends: unless a supervisor does so for all.
+struct Left(Option<(DockerConfig, CleanOptions)>);
+
+impl Left {
+    fn of(backend: &BackendConfig, supervised: bool) -> Self {
+        let options = CleanOptions { node: Some(backend.node), ..CleanOptions::default() };
+        let is_ours = backend.kind == BackendKind::Docker && !supervised;
+        Left(is_ours.then(|| (backend.docker.clone(), options)))
+    }
+
+    async fn clean(self) {
+        let Some((docker, options)) = self.0 else { return };
+        match clean(&docker, options).await {
+            Ok(removed) => log::info!("removed {}", removed.join(", ")),
+            Err(error) => log::error!("{error}"),
+        }
     }
 }
 

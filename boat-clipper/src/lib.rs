@@ -31,6 +31,7 @@ mod backend;
 mod container;
 mod deployment;
 mod deployment_file;
+pub mod docker;
 mod engine;
 mod fields;
 mod input;

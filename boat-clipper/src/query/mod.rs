@@ -5,6 +5,7 @@ pub(crate) mod connection;
 mod exchange;
 mod freshness;
 mod probe;
+mod renewal;
 mod replicated;
 mod work;
 
@@ -19,28 +20,17 @@ use http::{Method, StatusCode};
 pub use self::config::{ClipperConfig, ClipperConfigError};
 use self::connection::{Connection, ExchangeError};
 use self::exchange::Rules;
+pub use self::renewal::Renewal;
 use self::replicated::Replicated;
-use self::work::{Output, Work};
+use self::work::{InputOutcome, Output, Work};
 use crate::outcome_log::{AnsweredBy, log_outcome};
-use crate::request;
-use crate::{DeploymentView, Engine, EngineError, InputType, ManagementClient};
+use crate::request::{self, Element};
+use crate::{DeploymentView, InputType, ManagementClient};
 
 /// How often a call of a model without state is tried whose fate nobody knows, before it may be the call that is to blame.
 const UNKNOWN_TRIES_MAX: u32 = 3;
 
-/// How a backend that has seen no request is had.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Renewal {
-    /// The engine is the predictor's own: [`Engine::restart`] makes its model fresh.
-    Engine(Box<Engine>),
-    /// A Clipper that somebody else runs. Boat cannot restart it, and tells whether it is fresh by the count of predictions
-    /// in its metrics; somebody must restart query frontend and model container, both: the count is the frontend's, and says
-    /// nothing of a container that outlived it. A model without state needs no restart.
-    External,
-}
-
-/// Drives one application of a Clipper, or of an [`Engine`].
+/// Drives one application of a Clipper, or of an [`Engine`](crate::Engine).
 ///
 /// It must be driven within a Tokio runtime with network and time.
 ///
@@ -159,6 +149,26 @@ impl ClipperPredictor {
         self.rules.keeps_state
     }
 
+    /// Runs the next batch of inputs, and believes what it gave only if the model is still the one that it was.
+    async fn run_watched(
+        &mut self,
+        inputs: &[Element<'_>],
+    ) -> Result<Vec<InputOutcome>, (usize, PredictorError)> {
+        self.renewal.begin(true).await.map_err(|error| (0, error))?;
+        let lost = self.renewal.until_lost();
+        let outcomes = tokio::select! {
+            biased;
+            outcomes = self.rules.run(&mut self.connection, inputs) => outcomes?,
+            why = lost => {
+                self.connection.close();
+                return Err((0, PredictorError::StateLost(why)));
+            }
+        };
+        let ran = outcomes.len();
+        self.renewal.confirm().await.map_err(|why| (ran, PredictorError::StateLost(why)))?;
+        Ok(outcomes)
+    }
+
     /// What an error means for the calls that have no outcome, given how many inputs of the current batch did run.
     fn judge(&mut self, error: PredictorError, is_torn: bool) -> PredictorError {
         if !self.keeps_state() {
@@ -230,10 +240,7 @@ impl Predictor for ClipperPredictor {
 
     async fn reset(&mut self) -> Result<(), PredictorError> {
         self.connection.close();
-        if let Renewal::Engine(engine) = &mut self.renewal {
-            let unavailable = |error: EngineError| PredictorError::Unavailable(error.to_string());
-            engine.restart().await.map_err(unavailable)?;
-        }
+        self.renewal.renew().await?;
         self.ask_freshness().await?;
         self.void = None;
         self.rules.answered.store(false, Ordering::Relaxed);
@@ -305,7 +312,7 @@ impl ClipperPredictor {
                 return Ok(());
             }
             self.void = Some("a call was given up half way".to_owned());
-            match self.rules.run(&mut self.connection, batch).await {
+            match self.run_watched(batch).await {
                 Ok(done) => work.done(done),
                 Err((ran, error)) => return Err(self.judge(error, ran > 0 || work.is_torn())),
             }
@@ -318,6 +325,7 @@ impl ClipperPredictor {
 impl ClipperPredictor {
     /// Runs the next batches at the same time. False when there were none.
     async fn run_concurrently(&mut self, work: &mut Work<'_>) -> Result<bool, PredictorError> {
+        self.renewal.begin(false).await?;
         let ClipperConfig { concurrent_batches_max, batch_inputs_max, batch_bytes_max, .. } = self.config;
         let batches = work.next_batches(concurrent_batches_max, batch_inputs_max, batch_bytes_max);
         let connections = std::iter::once(&mut self.connection).chain(&mut self.others);

@@ -186,7 +186,7 @@ impl Running {
     async fn output(&self, text: &str) -> (u64, String) {
         let answer = within(async {
             loop {
-                match self.node.predict(input(text)).await {
+                match self.node.predict(input(text).into()).await {
                     Ok(answer) => return answer,
                     Err(PredictError::NoLeader(_) | PredictError::Unknown { .. }) => {}
                     Err(other) => panic!("{other}"),
