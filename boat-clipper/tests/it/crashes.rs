@@ -105,7 +105,8 @@ async fn a_model_that_crashes_now_and_then_comes_back_by_replay_with_every_input
     all.extend(calls(&bodies));
     let (outcomes, losses) = run(&mut backend, &all).await;
     let mut chain = HashChain::default();
-    let expected = (0..).zip(&texts).map(|(n, text)| output(n, &format!("{:?}", chain.step(text.as_bytes()))));
+    let expected =
+        (0..).zip(&texts).map(|(n, text)| output(n, &format!("{:?}", chain.step(text.as_bytes()))));
     assert_eq!(outcomes[1..], expected.collect::<Vec<_>>());
     assert!(losses >= 3, "{losses}");
     container.abort();

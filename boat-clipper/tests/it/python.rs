@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use boat_clipper::{
@@ -20,8 +21,13 @@ const START_MAX: Duration = Duration::from_secs(60);
 /// What the test works with, each with its version.
 const PACKAGES: [&str; 2] = ["pyzmq==27.3.0", "numpy==2.4.6"];
 
-/// A Python that has them; why not, otherwise.
+/// A Python that has them; why not, otherwise. Made once, whichever test comes first.
 fn python() -> Result<PathBuf, String> {
+    static MADE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    MADE.get_or_init(make_python).clone()
+}
+
+fn make_python() -> Result<PathBuf, String> {
     let environment = Path::new(env!("CARGO_TARGET_TMPDIR")).join("python");
     let python = environment.join("bin/python3");
     let run = |program: &Path, arguments: &[&str]| {
