@@ -504,7 +504,9 @@ impl Replica {
                     self.on_leave_question(from, raft_id, ticket, outputs);
                 }
             }
-            PeerMessage::LeaveAnswer { ticket, allowed } => self.on_leave_answer(ticket, allowed, outputs),
+            PeerMessage::LeaveAnswer { ticket, allowed } => {
+                self.on_leave_answer(from, ticket, allowed, outputs);
+            }
             // Introductions are answered by the driver, which knows the genesis.
             PeerMessage::Introduction(_) | PeerMessage::Report(_) => {}
         }

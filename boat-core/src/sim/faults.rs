@@ -46,6 +46,16 @@ pub enum Fault {
     ChangeOfLeader,
     /// A node took a new membership into force.
     ChangeOfMembers,
+    /// An operator asked for a change of the membership, or of the leader.
+    Operation,
+    /// An operation was carried out.
+    OperationDone,
+    /// An operation was refused.
+    OperationRefused,
+    /// A node was removed, and heard of it.
+    Removed,
+    /// A node came back at another address.
+    Move,
     /// A follower needed entries that only the log held.
     Fetch,
     /// An applier read entries from the log.
@@ -78,7 +88,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every class.
-    pub const ALL: [Fault; 34] = [
+    pub const ALL: [Fault; 39] = [
         Fault::Loss,
         Fault::Repeat,
         Fault::Reorder,
@@ -99,6 +109,11 @@ impl Fault {
         Fault::HandOver,
         Fault::ChangeOfLeader,
         Fault::ChangeOfMembers,
+        Fault::Operation,
+        Fault::OperationDone,
+        Fault::OperationRefused,
+        Fault::Removed,
+        Fault::Move,
         Fault::Fetch,
         Fault::ReplayFromLog,
         Fault::TornTail,

@@ -17,11 +17,12 @@ use super::waiters::{Attempt, Reply};
 use super::writer::{self, Armed, Trouble};
 use crate::apply::SessionLimits;
 use crate::directory::Directory;
+use crate::driver::Addresses;
 use crate::founding::{Founding, FoundingOutput};
 use crate::log::files::SimFiles;
-use crate::replica::{Failure, Input, RequestId};
+use crate::replica::{Failure, Input, OperationResult, RequestId};
 use crate::transport::{Introduction, PeerMessage};
-use crate::{Birth, Error, Genesis, MemberList, NodeId, RaftId};
+use crate::{Birth, Error, Genesis, MemberList, NodeId, OperationToken, RaftId};
 
 /// How many inputs wait for a process, at most; messages beyond are dropped, as the inbox does.
 const INBOX_MAX: usize = 1_024;
@@ -52,6 +53,8 @@ pub(super) enum Death {
     Drawn,
     /// The disk is wiped.
     Wipe,
+    /// The process has heard that it was removed.
+    Removed,
 }
 
 /// What a process does to the world.
@@ -64,6 +67,7 @@ pub(super) enum Effect {
     /// It has become a member: its connections are made anew.
     Adopted,
     MayLeave(Option<bool>),
+    Operated(OperationToken, OperationResult),
     Die(Death),
 }
 
@@ -80,6 +84,7 @@ pub(super) enum Process {
 pub(super) struct Empty {
     directory: Directory,
     founding: Founding,
+    addresses: Addresses,
 }
 
 /// A node.
@@ -90,7 +95,11 @@ pub(super) struct Node {
     pub(super) process: Process,
     pub(super) clock_offset_ms: i64,
     pub(super) paused_until_ms: u64,
+    /// Where its peers reach it.
+    pub(super) address: String,
     members: MemberList,
+    joins: bool,
+    moves: u32,
     disk: SimFiles,
     armed: Option<Armed>,
     inbox: Vec<NodeInput>,
@@ -101,8 +110,12 @@ pub(super) struct Node {
 }
 
 impl Node {
-    pub(super) fn new(id: NodeId, members: MemberList) -> Self {
+    /// A machine with an empty disk. `joins`: its list names members of a cluster that others found.
+    pub(super) fn new(id: NodeId, members: MemberList, joins: bool) -> Self {
         Node {
+            address: members.address(id).unwrap_or_default().to_owned(),
+            joins,
+            moves: 0,
             id,
             life: 0,
             process: Process::Down,
@@ -116,6 +129,30 @@ impl Node {
             woken: false,
             remains: (None, None),
         }
+    }
+
+    /// Where this node dials another, if it does.
+    pub(super) fn dials(&self, peer: NodeId) -> Option<&str> {
+        match &self.process {
+            Process::Down => None,
+            Process::Empty(empty) => empty.addresses.dialed(peer),
+            Process::Running(running) => running.addresses.dialed(peer),
+        }
+    }
+
+    /// Comes back at another address.
+    fn change_address(&mut self, context: &mut Context) {
+        self.moves += 1;
+        let (id, moves) = (self.id, self.moves);
+        self.address = format!("node-{id}:{moves}");
+        let own = self.address.clone();
+        let others = self.members.iter().filter(|(node, _)| *node != id);
+        let others = others.map(|(node, address)| (node, address.to_owned()));
+        if let Ok(members) = MemberList::new(others.chain([(id, own)])) {
+            self.members = members;
+        }
+        context.count(Fault::Move);
+        context.note(moves.into(), || format!("node {id} moves to {}", self.address));
     }
 
     pub(super) fn is_down(&self) -> bool {
@@ -171,6 +208,16 @@ impl Node {
         checker: &mut Checker,
         mut directory: Directory,
     ) -> Checked<Vec<Effect>> {
+        match directory.stale() {
+            Ok(None) => {}
+            Ok(Some(_)) => {
+                let birth = Birth(u128::from(context.word()) << 64 | u128::from(context.word()));
+                if let Err(error) = directory.set_aside(birth) {
+                    return self.failed(context, &error);
+                }
+            }
+            Err(error) => return self.failed(context, &error),
+        }
         if let Some((genesis, raft_id)) = self.remains.1.take()
             && directory.genesis().is_none()
             && let Err(error) = directory.adopt(genesis, raft_id)
@@ -183,7 +230,10 @@ impl Node {
         let limits: SessionLimits = context.options.limits;
         let founding =
             Founding::new(self.id, directory.birth(), self.members.clone(), limits, context.word());
-        self.process = Process::Empty(Box::new(Empty { directory, founding }));
+        let founding = founding.joining(self.joins);
+        let mut addresses = Addresses::new(self.id, &self.members);
+        addresses.changed();
+        self.process = Process::Empty(Box::new(Empty { directory, founding, addresses }));
         Ok(Vec::new())
     }
 
@@ -245,6 +295,13 @@ impl Node {
                 context.count(Fault::Kill);
                 self.disk.kill();
             }
+            Death::Removed => {
+                context.count(Fault::Removed);
+                // If that fails, it is told again.
+                let marked = Directory::mark_removed(&self.disk, Path::new("data"), "as of some entry");
+                context.note(u64::from(marked.is_ok()), || format!("{marked:?}"));
+                self.disk.kill();
+            }
             Death::PowerLoss => {
                 context.count(Fault::PowerLoss);
                 self.disk.crash(context.word());
@@ -253,6 +310,9 @@ impl Node {
                 context.count(Fault::Wipe);
                 self.disk = SimFiles::new();
             }
+        }
+        if context.fault(context.options.move_per_mille) {
+            self.change_address(context);
         }
         self.process = Process::Down;
         self.paused_until_ms = 0;
