@@ -121,9 +121,8 @@ impl World {
         };
         // Nodes outside wait until they are added, and know that.
         let outsider = |node: &Node| {
-            node.running().is_none_or(|running| {
-                latest.is_voter(running.raft_id) || running.replica.outside().is_some()
-            })
+            node.running()
+                .is_none_or(|running| latest.is_voter(running.raft_id) || running.replica.outside().is_some())
         };
         let alike = settled && latest.voters.iter().all(member) && self.nodes.values().all(outsider);
         (!alike).then(|| self.describe())

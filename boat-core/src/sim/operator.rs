@@ -58,13 +58,17 @@ impl World {
         let times = if self.context.chance(ASK_TWICE_PER_MILLE) { 2 } else { 1 };
         for _ in 0..times {
             let place = self.context.up_to(self.nodes.len().saturating_sub(1) as u64) as u16;
-            let Some(node) = self.nodes.get_mut(&NodeId(place)).filter(|node| node.running().is_some()) else {
+            let Some(node) = self.nodes.get_mut(&NodeId(place)).filter(|node| node.running().is_some())
+            else {
                 continue;
             };
             self.context.count(Fault::Operation);
             self.context.note(token.0 as u64, || format!("operator to node {place}: {operation}"));
             let operation = operation.clone();
-            node.put(&mut self.context, NodeInput::Replica(Input::Operate { token, operation, within_ticks }));
+            node.put(
+                &mut self.context,
+                NodeInput::Replica(Input::Operate { token, operation, within_ticks }),
+            );
         }
     }
 
@@ -77,8 +81,11 @@ impl World {
             OperationResult::Refused(refusal) => {
                 self.context.count(Fault::OperationRefused);
                 // One that was asked for on two nodes may be done by the other.
-                let known = matches!(refusal, MembershipRefusal::NotThere | MembershipRefusal::OtherAddress { .. });
-                require(operation.is_some() || known, "only what was asked for is answered", || format!("{token:?}"))?;
+                let known =
+                    matches!(refusal, MembershipRefusal::NotThere | MembershipRefusal::OtherAddress { .. });
+                require(operation.is_some() || known, "only what was asked for is answered", || {
+                    format!("{token:?}")
+                })?;
             }
             OperationResult::Overloaded | OperationResult::NoLeader | OperationResult::Unknown => {}
         }

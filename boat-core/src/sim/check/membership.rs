@@ -36,7 +36,9 @@ impl Memberships {
     pub(super) fn applied(&mut self, id: RaftId, membership: &Membership, now_ms: u64) -> Checked {
         let index = membership.index;
         let first = self.by_index.entry(index).or_insert_with(|| membership.clone());
-        require(first == membership, AGREE, || format!("as of {index}: {first:?}, and at {id}: {membership:?}"))?;
+        require(first == membership, AGREE, || {
+            format!("as of {index}: {first:?}, and at {id}: {membership:?}")
+        })?;
         self.applied.insert(id, index);
         if let Some((_, before)) = self.by_index.range(..index).next_back() {
             require(overlap(before, membership), OVERLAP, || format!("{before:?}, then {membership:?}"))?;
@@ -44,7 +46,9 @@ impl Memberships {
         let tokens: BTreeSet<_> = membership.tokens.iter().collect();
         require(tokens.len() == membership.tokens.len(), REFUSED, || format!("twice: {membership:?}"))?;
         let refused = membership.tokens.iter().find(|token| self.refused.contains(token));
-        require(refused.is_none(), REFUSED, || format!("{refused:?} was refused, and is in force as of {index}"))?;
+        require(refused.is_none(), REFUSED, || {
+            format!("{refused:?} was refused, and is in force as of {index}")
+        })?;
         self.close(now_ms);
         Ok(())
     }
@@ -52,16 +56,18 @@ impl Memberships {
     /// Looks which removed incarnations nobody can vote for any more.
     fn close(&mut self, now_ms: u64) {
         let mut former: Option<&Membership> = None;
+        let mut closed = Vec::new();
         for (index, membership) in &self.by_index {
             for gone in membership.removed.iter().filter(|gone| !self.closed_ms.contains_key(gone)) {
                 let voters = former.map(|former| former.voters.as_slice()).unwrap_or_default();
                 let mut others = voters.iter().filter(|voter| *voter != gone);
                 if others.all(|voter| self.applied.get(voter).is_some_and(|known| known >= index)) {
-                    self.closed_ms.insert(*gone, now_ms);
+                    closed.push(*gone);
                 }
             }
             former = Some(membership);
         }
+        self.closed_ms.extend(closed.into_iter().map(|gone| (gone, now_ms)));
     }
 
     /// What became of an operation.
@@ -105,9 +111,9 @@ fn overlap(before: &Membership, after: &Membership) -> bool {
         .copied()
         .collect();
     let quorum = |membership: &Membership, inside: &dyn Fn(&RaftId) -> bool| {
-        [&membership.voters, &membership.voters_outgoing]
-            .into_iter()
-            .all(|voters| voters.is_empty() || voters.iter().filter(|id| inside(id)).count() > voters.len() / 2)
+        [&membership.voters, &membership.voters_outgoing].into_iter().all(|voters| {
+            voters.is_empty() || voters.iter().filter(|id| inside(id)).count() > voters.len() / 2
+        })
     };
     let places: BTreeMap<RaftId, u32> = all.into_iter().zip(0..).collect();
     // Two disjoint quorums would leave one of them within any set and the other within its complement.
