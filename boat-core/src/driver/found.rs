@@ -74,7 +74,7 @@ impl<P: Predictor> Launch<P> {
                 continue;
             }
             let Some((genesis, raft_id)) = self.genesis()? else { return Ok(()) };
-            self.desk.joined(genesis.cluster, raft_id);
+            self.desk.joined(&genesis, raft_id);
             let unusable = match stale {
                 Some(why) if Directory::was_removed(&why) => {
                     // The others have agreed to do without it.
@@ -166,7 +166,7 @@ impl<P: Predictor> Launch<P> {
                     FoundingOutput::Send(to, message) => self.links.send(to, vec![message]),
                     FoundingOutput::Adopt(genesis, raft_id) => {
                         self.directory.adopt(genesis.clone(), raft_id)?;
-                        self.desk.joined(genesis.cluster, raft_id);
+                        self.desk.joined(&genesis, raft_id);
                         self.links.renew();
                         return Ok(Some((genesis, raft_id)));
                     }
