@@ -40,7 +40,10 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
         ));
     }
     let recovery = recover(&arguments.data_dir, arguments.node_id, &arguments.address)?;
-    println!("cluster {} goes on as {}, with node {} alone", recovery.former, recovery.cluster, arguments.node_id);
+    println!(
+        "cluster {} goes on as {}, with node {} alone",
+        recovery.former, recovery.cluster, arguments.node_id
+    );
     println!(
         "kept: everything up to entry {} of term {}; known to be committed were those up to {}",
         recovery.last_index, recovery.last_term, recovery.known_commit

@@ -207,7 +207,7 @@ impl Directory {
 
 /// Takes the directory for this process. The lock ends with the file, so also when the process is killed.
 pub(crate) fn lock(path: &Path) -> Result<File, Error> {
-    let storage = |error: std::io::Error| Error::Storage(format!("{}: {error}", path.display()));
+    let storage = |error: io::Error| Error::Storage(format!("{}: {error}", path.display()));
     std::fs::create_dir_all(path).map_err(storage)?;
     let lock = File::options().create(true).append(true).open(path.join(LOCK)).map_err(storage)?;
     match lock.try_lock() {
@@ -325,7 +325,8 @@ mod tests {
         let temporary = tempfile::tempdir().unwrap();
         let raft_id = RaftId::new(NodeId(0), 5);
         let members = vec![Member { raft_id, birth: Birth(1), address: "h:1".into() }];
-        let genesis = Genesis { cluster: ClusterId(8), former: vec![], members, limits: SessionLimits::default() };
+        let genesis =
+            Genesis { cluster: ClusterId(8), former: vec![], members, limits: SessionLimits::default() };
         let mut directory = open(temporary.path(), 0, 1).unwrap();
         assert_eq!(directory.genesis(), None);
         directory.adopt(genesis.clone(), raft_id).unwrap();
@@ -340,7 +341,12 @@ mod tests {
         std::fs::create_dir(path.join("log")).unwrap();
         std::fs::write(path.join("log/segment"), "entries").unwrap();
         let raft_id = RaftId::new(NodeId(0), 5);
-        let genesis = Genesis { cluster: ClusterId(8), former: vec![], members: vec![], limits: SessionLimits::default() };
+        let genesis = Genesis {
+            cluster: ClusterId(8),
+            former: vec![],
+            members: vec![],
+            limits: SessionLimits::default(),
+        };
         directory.adopt(genesis, raft_id).unwrap();
         Directory::mark_stale(&RealFiles, path, "it went back").unwrap();
         assert_eq!(open(path, 0, 1).unwrap().stale().unwrap().as_deref(), Some("it went back"));
@@ -364,7 +370,12 @@ mod tests {
                 let open = |birth| Directory::open(Arc::new(files.clone()), path, NodeId(0), Birth(birth));
                 let mut directory = open(1).unwrap();
                 let limits = SessionLimits::default();
-                directory.adopt(Genesis { cluster: ClusterId(8), former: vec![], members: vec![], limits }, raft_id).unwrap();
+                directory
+                    .adopt(
+                        Genesis { cluster: ClusterId(8), former: vec![], members: vec![], limits },
+                        raft_id,
+                    )
+                    .unwrap();
                 files.create_directory(&path.join("log")).unwrap();
                 files.fail(kind, nth, fault);
                 // May succeed, where there is no such call.

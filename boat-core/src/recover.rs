@@ -62,8 +62,7 @@ pub fn recover(data_dir: &Path, node: NodeId, address: &str) -> Result<Recovery,
     let _lock = lock(data_dir)?;
     let mut random = rand::rngs::OsRng;
     let mut word = || u128::from(random.next_u64());
-    let mut directory =
-        Directory::open(Arc::new(RealFiles), data_dir, node, Birth(word() << 64 | word()))?;
+    let mut directory = Directory::open(Arc::new(RealFiles), data_dir, node, Birth(word() << 64 | word()))?;
     if let Some(why) = directory.stale()? {
         return Err(Error::Config(format!("{}: {why}: it must not be used", data_dir.display())));
     }

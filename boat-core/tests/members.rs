@@ -99,9 +99,10 @@ async fn until(what: &str, holds: impl Fn() -> bool) {
 async fn agree(nodes: &[&ChainNode]) {
     until("all agree", || {
         let first = nodes[0].status();
-        nodes.iter().map(|node| node.status()).all(|status| {
-            (status.position, &status.digest) == (first.position, &first.digest)
-        })
+        nodes
+            .iter()
+            .map(|node| node.status())
+            .all(|status| (status.position, &status.digest) == (first.position, &first.digest))
     })
     .await;
 }
@@ -154,10 +155,10 @@ async fn three_grow_to_five_and_shrink_under_load() {
     let again = nodes[0].add(4, address(4)).await;
     assert_eq!(again, Ok(()), "it is a member at this address already");
     let elsewhere = nodes[0].add(4, "elsewhere:4").await.unwrap_err();
-    assert!(matches!(elsewhere, MembershipError::Refused {
-        refusal: MembershipRefusal::AlreadyMember { .. },
-        ..
-    }));
+    assert!(matches!(
+        elsewhere,
+        MembershipError::Refused { refusal: MembershipRefusal::AlreadyMember { .. }, .. }
+    ));
     assert_eq!(voters(&nodes[0]).len(), 5);
     for id in [4_u16, 1] {
         // The leader itself, when it is its turn, hands over first.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Extension, Path, Request, State};
+use hyper::HeaderMap;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -68,10 +69,11 @@ pub(super) async fn remove<S: Service>(
     Path(node): Path<String>,
     request: Request,
 ) -> Reply {
+    let (head, _) = request.into_parts();
     let removed = async {
-        check(&frontend, &peer, &request)?;
+        check(&frontend, &peer, &head.headers)?;
         let node = node.parse().map_err(|_| invalid(format!("`{node}` is no node's number")))?;
-        ask(&frontend, &Asked::read(request.headers()), Operation::Remove { node }).await
+        ask(&frontend, &Asked::read(&head.headers), Operation::Remove { node }).await
     };
     reply(removed.await)
 }
@@ -83,8 +85,8 @@ async fn operate<S: Service, T: DeserializeOwned>(
     operation: impl FnOnce(T) -> Operation,
 ) -> Reply {
     let operated = async {
-        check(frontend, peer, &request)?;
         let (head, body) = request.into_parts();
+        check(frontend, peer, &head.headers)?;
         let asked = Asked::read(&head.headers);
         asked.check_content_type()?;
         let body = body::collect(body, REQUEST_BYTES_MAX, frontend.options.body_timeout()).await?;
@@ -100,14 +102,14 @@ fn reply(result: Result<Reply, Problem>) -> Reply {
     result.unwrap_or_else(Problem::into_reply)
 }
 
-fn check<S: Service>(frontend: &Frontend<S>, peer: &Peer, request: &Request) -> Result<(), Problem> {
+fn check<S: Service>(frontend: &Frontend<S>, peer: &Peer, fields: &HeaderMap) -> Result<(), Problem> {
     if !frontend.options.allow_admin {
         return Err(Problem::new(
             Code::Forbidden,
             "this node was not started with --allow-admin (http.allow_admin)",
         ));
     }
-    check_caller("/admin", peer.address.ip(), request.headers())
+    check_caller("/admin", peer.address.ip(), fields)
 }
 
 async fn ask<S: Service>(

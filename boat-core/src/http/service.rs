@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use super::{IdempotencyKey, MetricsText};
 use crate::{
-    Answer, MembershipError, MembershipOperation, NodeId, OutcomeError, PredictError, QueryAnswer, QueryError, Read, RequestKind, SessionError,
-    Status, WipeError,
+    Answer, MembershipError, MembershipOperation, NodeId, OutcomeError, PredictError, QueryAnswer,
+    QueryError, Read, RequestKind, SessionError, Status, WipeError,
 };
 
 /// Whose request it is, as its client says.

@@ -10,8 +10,8 @@ use super::session::{RetryKey, SessionToken};
 use super::{Answer, Node, Predict, QueryAnswer, Raw, Read};
 use crate::http::{IdempotencyKey, Identity, MetricsText, OpenedSession, Service, SessionPlace};
 use crate::{
-    Alarm, MembershipError, MembershipOperation, NodeId, Origin, OutcomeError, PredictError, QueryError, RequestKind, SessionError, SessionRequest,
-    Status, WipeError,
+    Alarm, MembershipError, MembershipOperation, NodeId, Origin, OutcomeError, PredictError, QueryError,
+    RequestKind, SessionError, SessionRequest, Status, WipeError,
 };
 
 impl Service for Node {

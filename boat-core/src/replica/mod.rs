@@ -14,8 +14,8 @@ mod operations;
 mod outside;
 mod pending;
 mod persist;
-mod recover;
 mod reads;
+mod recover;
 mod slog_bridge;
 mod store;
 
@@ -34,9 +34,9 @@ pub(crate) use self::outside::OutsideView;
 pub use self::pending::{Failure, RequestId};
 use self::pending::{Pending, leader_node};
 use self::persist::Held;
-pub(crate) use self::recover::alone;
 pub use self::reads::ReadId;
 use self::reads::Reads;
+pub(crate) use self::recover::alone;
 pub(crate) use self::store::FETCHES_MAX;
 use self::store::Store;
 use crate::command::CommandWriter;
@@ -399,6 +399,8 @@ impl Replica {
             Input::Connected(node) => {
                 self.greeted.insert(node);
                 self.connected.insert(node);
+                // A peer that lost its disk, or was down for long, may know where nobody is any more.
+                outputs.push(Output::Send { to: node, message: self.join_message() });
             }
             Input::Disconnected { node, refused } => self.on_disconnected(node, refused),
             Input::Propose { id, encoded, within_ticks, leader_within_ticks } => {

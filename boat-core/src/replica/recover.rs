@@ -82,8 +82,7 @@ impl Steps {
 
     fn apply(&mut self, change: &Change, index: u64, entries: Vec<LogEntry>) -> Result<(), Fatal> {
         let consensus = |error: raft::Error| Fatal::Consensus(format!("entry {index}: {error}"));
-        self.membership =
-            change.outcome(self.raw.raft.prs(), &self.membership, index).map_err(consensus)?;
+        self.membership = change.outcome(self.raw.raft.prs(), &self.membership, index).map_err(consensus)?;
         self.raw.apply_conf_change(&change.to_raft()).map_err(consensus)?;
         let hard_state = Some(HardState { term: self.term, vote: 0, commit: index });
         self.writes.push(LogWrite { entries, hard_state, membership: Some(self.membership.clone()) });

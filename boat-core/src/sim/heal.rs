@@ -119,7 +119,7 @@ impl World {
                     && applier.index() == commit
             })
         };
-        // Nodes outside wait until they are added, and know that.
+        // Nodes outside do not take themselves for members.
         let outsider = |node: &Node| {
             node.running()
                 .is_none_or(|running| latest.is_voter(running.raft_id) || running.replica.outside().is_some())

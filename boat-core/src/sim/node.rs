@@ -1,5 +1,6 @@
 //! A node: its disk, its clock, and the process that runs on it, if one does.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -85,6 +86,7 @@ pub(super) struct Empty {
     directory: Directory,
     founding: Founding,
     addresses: Addresses,
+    connected: BTreeSet<NodeId>,
 }
 
 /// A node.
@@ -99,7 +101,7 @@ pub(super) struct Node {
     pub(super) address: String,
     members: MemberList,
     joins: bool,
-    moves: u32,
+    pub(super) moves: u32,
     disk: SimFiles,
     armed: Option<Armed>,
     inbox: Vec<NodeInput>,
@@ -233,7 +235,8 @@ impl Node {
         let founding = founding.joining(self.joins);
         let mut addresses = Addresses::new(self.id, &self.members);
         addresses.changed();
-        self.process = Process::Empty(Box::new(Empty { directory, founding, addresses }));
+        self.process =
+            Process::Empty(Box::new(Empty { directory, founding, addresses, connected: BTreeSet::new() }));
         Ok(Vec::new())
     }
 
@@ -270,7 +273,8 @@ impl Node {
     }
 
     /// Ends the process, whatever it was doing.
-    pub(super) fn die(&mut self, context: &mut Context, death: Death) {
+    /// `may_move`: it may come back at another address.
+    pub(super) fn die(&mut self, context: &mut Context, death: Death, may_move: bool) {
         let busy = self.running().is_some_and(|running| running.writer.is_busy());
         if busy {
             context.count(Fault::CrashWithWriteInFlight);
@@ -311,7 +315,7 @@ impl Node {
                 self.disk = SimFiles::new();
             }
         }
-        if context.fault(context.options.move_per_mille) {
+        if may_move && context.fault(context.options.move_per_mille) {
             self.change_address(context);
         }
         self.process = Process::Down;
@@ -390,7 +394,19 @@ impl Empty {
         let (mut effects, mut outputs, mut adopted) = (Vec::new(), Vec::new(), None);
         for input in inputs {
             match input {
-                NodeInput::Replica(Input::Tick) => self.founding.tick(&mut outputs),
+                NodeInput::Replica(Input::Tick) => {
+                    self.founding.tick(&mut outputs);
+                    self.addresses.tick(&self.connected);
+                }
+                NodeInput::Replica(Input::Connected(node)) => {
+                    self.connected.insert(node);
+                }
+                NodeInput::Replica(Input::Disconnected { node, .. }) => {
+                    self.connected.remove(&node);
+                }
+                NodeInput::Replica(Input::Peer { from, message: PeerMessage::Join(join), .. }) => {
+                    self.addresses.hear(from, join.address, true);
+                }
                 NodeInput::Introduced { from, said } => {
                     self.founding.on_introduction(from, &said, &mut outputs)
                 }
@@ -401,6 +417,7 @@ impl Empty {
                 NodeInput::Replica(_) | NodeInput::Read(_) => {}
             }
         }
+        self.addresses.changed();
         for output in outputs {
             match output {
                 FoundingOutput::Send(to, message) => effects.push(Effect::Send(to, message)),

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::check::require;
 use super::context::Checked;
 use super::faults::Fault;
-use super::node::NodeInput;
+use super::node::{Death, Node, NodeInput};
 use super::world::World;
 use crate::replica::{Input, OperationResult};
 use crate::{Membership, MembershipOperation as Operation, MembershipRefusal, NodeId, OperationToken};
@@ -29,6 +29,19 @@ impl World {
         let running = self.nodes.values().filter_map(|node| node.running());
         let latest = running.map(|running| running.replica.membership()).max_by_key(|known| known.index);
         latest.cloned()
+    }
+
+    /// One node moves at a time, and only once all that run know where the others are; what has lost its disk knows no more
+    /// than its list.
+    pub(super) fn may_move(&self, id: NodeId, death: Death) -> bool {
+        let Some(latest) = self.latest_membership() else { return false };
+        let known =
+            |node: &Node| latest.incarnation(node.id).is_none_or(|member| member.address == node.address);
+        let current =
+            |node: &Node| node.running().is_some_and(|running| *running.replica.membership() == latest);
+        let founded = latest.index > 0 || self.checker.commit() > 0;
+        let listed = death != Death::Wipe || self.nodes.values().all(|node| node.moves == 0);
+        founded && listed && self.nodes.values().all(known) && self.nodes.get(&id).is_some_and(current)
     }
 
     /// Asks for something.

@@ -210,8 +210,9 @@ impl World {
     }
 
     pub(super) fn die(&mut self, id: NodeId, death: Death) {
+        let may_move = self.may_move(id, death);
         let Some(node) = self.nodes.get_mut(&id) else { return };
-        node.die(&mut self.context, death);
+        node.die(&mut self.context, death, may_move);
         let wait_ms = if self.context.faulty { 1 + self.context.up_to(DOWN_MS_MAX) } else { 1 };
         self.context.after(wait_ms, Event::Start(id));
     }

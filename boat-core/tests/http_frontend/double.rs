@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use boat_core::http::{IdempotencyKey, Identity, MetricsText, OpenedSession, Service};
 use boat_core::{
-    Answer, BackendStatus, MembershipError, MembershipOperation, NodeId, OutcomeError, Phase, PredictError, QueryAnswer, QueryError, Read,
-    RequestKind, SessionError, Status, WipeError,
+    Answer, BackendStatus, MembershipError, MembershipOperation, NodeId, OutcomeError, Phase, PredictError,
+    QueryAnswer, QueryError, Read, RequestKind, SessionError, Status, WipeError,
 };
 use bytes::Bytes;
 use tokio::sync::{Notify, Semaphore};
