@@ -1,36 +1,58 @@
-//! The small programs that teach: each runs to its end, and says what it says.
+//! The teaching examples run, and are as short as they are meant to be.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A program of this package, as cargo built it beside this test.
-fn program(name: &str) -> PathBuf {
+/// The longest example that still teaches.
+const LINES_MAX: usize = 100;
+
+/// Runs an example, which asserts what it shows, and gives what it printed.
+fn run(name: &str, arguments: &[&Path]) -> String {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("{name}.rs"));
+    let lines = std::fs::read_to_string(source).unwrap().lines().count();
+    assert!(lines < LINES_MAX, "{name} has {lines} lines");
     let own = std::env::current_exe().unwrap();
-    let path = own.parent().and_then(Path::parent).unwrap().join("examples").join(name);
-    assert!(path.is_file(), "{} is not built: run `cargo test -p examples`", path.display());
-    path
+    let program: PathBuf = own.parent().and_then(Path::parent).unwrap().join("examples").join(name);
+    let ran = Command::new(&program).args(arguments).output();
+    let ran =
+        ran.unwrap_or_else(|error| panic!("{}: {error}: run `cargo test -p examples`", program.display()));
+    let (out, err) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+    assert!(ran.status.success(), "{name} ended with {}:\n{out}\n{err}", ran.status);
+    out.into_owned()
 }
 
 #[test]
-fn membership_grows_replaces_and_shrinks() {
-    let run = Command::new(program("membership")).output().unwrap();
-    let said = String::from_utf8_lossy(&run.stdout);
-    assert!(run.status.success(), "{said}{}", String::from_utf8_lossy(&run.stderr));
-    assert!(said.contains("would lose the quorum") && said.ends_with("nothing was lost\n"), "{said}");
+fn embed() {
+    let out = run("embed", &[]);
+    assert!(out.contains("with two of three nodes: 5 at position"), "{out}");
 }
 
 #[test]
-fn recovering_wants_to_be_meant() {
+fn online_learning_gives_the_same_curve_with_and_without_kills() {
     let directory = tempfile::tempdir().unwrap();
-    let recover = |more: &[&str]| {
-        let mut command = Command::new(program("boat-recover"));
-        command.arg("--data-dir").arg(directory.path()).args(["--node-id", "0", "--address", "h:1"]);
-        command.args(more).output().unwrap()
-    };
-    let refused = recover(&[]);
-    assert_eq!(refused.status.code(), Some(64));
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("--accept-loss"), "{refused:?}");
-    let empty = recover(&["--accept-loss"]);
-    assert!(String::from_utf8_lossy(&empty.stderr).contains("holds no cluster"), "{empty:?}");
+    let file = directory.path().join("loss.svg");
+    let out = run("online_learning", &[&file]);
+    assert!(out.contains("equal with and without kills"), "{out}");
+    let drawn = std::fs::read_to_string(file).unwrap();
+    let points = drawn.split_once("points=\"").and_then(|(_, rest)| rest.split_once('"')).unwrap().0;
+    assert_eq!(points.split(' ').count(), 569 - 40 + 1);
+}
+
+#[test]
+fn bandit() {
+    let out = run("bandit", &[]);
+    assert!(out.contains("the best of three advertisements was chosen"), "{out}");
+}
+
+#[test]
+fn custom_predictor() {
+    let out = run("custom_predictor", &[]);
+    assert!(out.contains("after the service lost everything: b\"6\""), "{out}");
+}
+
+#[test]
+fn membership() {
+    let out = run("membership", &[]);
+    assert!(out.contains("would lose the quorum") && out.ends_with("nothing was lost\n"), "{out}");
 }

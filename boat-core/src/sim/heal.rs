@@ -122,7 +122,7 @@ impl World {
         // Nodes outside do not take themselves for members.
         let outsider = |node: &Node| {
             node.running()
-                .is_none_or(|running| latest.is_voter(running.raft_id) || running.replica.outside().is_some())
+                .is_none_or(|running| latest.is_voter(running.raft_id) || !running.replica.is_member())
         };
         let alike = settled && latest.voters.iter().all(member) && self.nodes.values().all(outsider);
         (!alike).then(|| self.describe())
