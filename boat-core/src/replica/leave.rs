@@ -114,7 +114,8 @@ impl Replica {
     pub(super) fn is_dependable(&self, id: RaftId) -> bool {
         let progress = self.raw.raft.prs().get(id.0);
         let complete = progress.is_some_and(|progress| progress.matched >= self.commit());
-        let reached = id == self.config.own.raft_id || self.hears(id);
+        let reached =
+            id == self.config.own.raft_id || (self.hears(id) && self.connected.contains(&id.node()));
         complete && reached && !self.promised.contains_key(&id)
     }
 

@@ -25,8 +25,8 @@ pub(super) struct Memberships {
     /// Up to where each incarnation has applied memberships.
     applied: BTreeMap<RaftId, u64>,
     refused: BTreeSet<OperationToken>,
-    /// The terms that each incarnation campaigned in since it last heard from anybody.
-    raised: BTreeMap<RaftId, BTreeSet<u64>>,
+    /// The latest term of each process, and whether it has heard from anybody since it came to that.
+    terms: BTreeMap<RaftId, (u64, bool)>,
     /// Since when all who could vote for a removed incarnation know that it was removed.
     closed_ms: BTreeMap<RaftId, u64>,
 }
@@ -82,9 +82,25 @@ impl Memberships {
         Ok(())
     }
 
+    /// A process begins.
+    pub(super) fn opened(&mut self, id: RaftId, term: u64) {
+        self.terms.insert(id, (term, true));
+    }
+
     /// An incarnation hears from a peer.
     pub(super) fn heard(&mut self, id: RaftId) {
-        self.raised.remove(&id);
+        if let Some((_, heard)) = self.terms.get_mut(&id) {
+            *heard = true;
+        }
+    }
+
+    /// An incarnation has taken an input.
+    pub(super) fn stepped(&mut self, id: RaftId, term: u64) -> Checked {
+        let Some((known, heard)) = self.terms.get_mut(&id).filter(|(known, _)| *known != term) else {
+            return Ok(());
+        };
+        let before = std::mem::replace(known, term);
+        require(std::mem::replace(heard, false), ISOLATED, || format!("{id} raises {before}, then {term}"))
     }
 
     /// An incarnation sends this.
@@ -93,9 +109,6 @@ impl Memberships {
         let ConsensusMessage { kind: ConsensusKind::RequestVote, from, term, .. } = **message else {
             return Ok(());
         };
-        let raised = self.raised.entry(from).or_default();
-        raised.insert(term);
-        require(raised.len() <= 1, ISOLATED, || format!("{from} campaigned in {raised:?}"))?;
         let closed_ms = self.closed_ms.get(&from).copied();
         require(closed_ms.is_none_or(|closed| now_ms <= closed + UNDER_WAY_MS), REMOVED, || {
             format!("{from} campaigns in term {term} at {now_ms} ms, all have known since {closed_ms:?} ms")

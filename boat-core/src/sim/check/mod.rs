@@ -71,6 +71,7 @@ impl Checker {
     pub(super) fn opened(&mut self, id: RaftId, recovered: &Recovered, now_ms: u64) -> Checked {
         self.memory.opened(id, recovered)?;
         self.memberships.applied(id, &recovered.membership, now_ms)?;
+        self.memberships.opened(id, recovered.hard_state.term);
         self.commits.opened(id, recovered.hard_state.commit);
         let known = self.terms.get(&id).copied().unwrap_or(0);
         require(recovered.hard_state.term >= known, memory::INVARIANT, || {
@@ -80,6 +81,7 @@ impl Checker {
 
     /// A replica has taken an input, and nothing was carried out yet. True: it has just begun to lead.
     pub(super) fn stepped(&mut self, id: RaftId, replica: &Replica) -> Checked<bool> {
+        self.memberships.stepped(id, replica.term())?;
         let begins = replica.is_leader() && self.leaders.observe(id, replica.term())?;
         if begins {
             self.commits.leader(id, replica)?;
