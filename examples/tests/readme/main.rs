@@ -119,12 +119,13 @@ fn every_flag_is_one_that_the_program_takes() {
 }
 
 /// Flags that stand in the text and belong to other programs, the script that builds images among them; those of `boat-log` are tried in its own test.
-const CARGO_AND_CURL: [&str; 10] = [
+const CARGO_AND_CURL: [&str; 11] = [
     "--json",
     "--workspace",
     "--open",
     "--release",
     "--example",
+    "--test",
     "--features",
     "--from",
     "--to",
