@@ -1,4 +1,5 @@
 //! Lets one node go on alone when the disks of a majority are lost: `boat-recover --help`, docs/operations.md.
+#![expect(clippy::print_stdout, reason = "what came of it is what the program writes")]
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -1,5 +1,11 @@
 //! A cluster that changes while it serves: three nodes grow to five, one machine is replaced, and two nodes leave. All in one
 //! process; docs/operations.md tells how to do the same with machines.
+#![expect(
+    clippy::print_stdout,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a program that teaches tells what it does, and ends where something else comes"
+)]
 
 use std::error::Error;
 use std::path::Path;
