@@ -5,6 +5,7 @@
 //! identity  | magic "BOATIDEN" | version u32 = 1 | crc32c u32 of what follows | node u16 | birth u128 | boots u64 |
 //! genesis   | magic "BOATGENE" | version u32 = 1 | crc32c u32 of what follows | own raft id u64 | genesis |
 //! log/      see docs/log-format.md
+//! quarantine  which requests are held, and what the log decided about such: see `quarantine::file`
 //! stale     why this directory must not be used any more under its identity: text
 //! aside-N/  what stood here before: a directory that went back in time or was damaged, kept for a person to look at
 //! ```
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use crate::codec::{Malformed, Reader};
 use crate::log::files::{Files, read_file, write_file_atomically};
 use crate::membership::{put_genesis, read_genesis};
+use crate::quarantine::QuarantineFile;
 use crate::{Birth, Error, Genesis, NodeId, RaftId};
 
 /// The names of what is in a data directory.
@@ -24,6 +26,7 @@ pub(crate) const IDENTITY: &str = "identity";
 pub(crate) const GENESIS: &str = "genesis";
 pub(crate) const LOG: &str = "log";
 pub(crate) const STALE: &str = "stale";
+pub(crate) const QUARANTINE: &str = "quarantine";
 
 const IDENTITY_MAGIC: &[u8; 8] = b"BOATIDEN";
 const GENESIS_MAGIC: &[u8; 8] = b"BOATGENE";
@@ -33,7 +36,7 @@ const FILE_BYTES_MAX: usize = 16 << 20;
 /// How the mark of a removed incarnation begins.
 const REMOVED: &str = "removed: ";
 /// What belongs to one incarnation and goes aside with it.
-const MOVED: [&str; 2] = [LOG, GENESIS];
+const MOVED: [&str; 3] = [LOG, GENESIS, QUARANTINE];
 /// How many directories are kept aside.
 const ASIDE_MAX: u32 = 1_000;
 
@@ -106,6 +109,11 @@ impl Directory {
     /// Where the log lives.
     pub(crate) fn log_path(&self) -> PathBuf {
         self.path.join(LOG)
+    }
+
+    /// Where promises and decisions about requests that crash models are kept.
+    pub(crate) fn quarantine_file(&self) -> QuarantineFile {
+        QuarantineFile::new(self.files.clone(), self.path.join(QUARANTINE))
     }
 
     /// The file system it lies on.

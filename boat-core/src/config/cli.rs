@@ -75,6 +75,8 @@ flags! {
         segment_bytes: usize, "BOAT_SEGMENT_BYTES", "BYTES";
         /// How long a request waits for a leader to appear
         leader_wait_ms: u64, "BOAT_LEADER_WAIT_MS", "MS";
+        /// How long the model may take for one call
+        call_ms_max: u64, "BOAT_CALL_MS_MAX", "MS";
         /// How many bytes must be free on the disk for the node to accept anything new
         free_bytes_min: u64, "BOAT_FREE_BYTES_MIN", "BYTES";
     }

@@ -11,7 +11,7 @@ use super::fetch_thread::FetchThread;
 use super::free_space::FreeSpace;
 use super::log_thread::LogThread;
 use super::shared::{ConsensusView, Shared};
-use super::{ApplyLoop, Driver, Event, FrontDesk, Surroundings, aside, now};
+use super::{ApplyLoop, Driver, Event, FrontDesk, Surroundings, aside, keeper, now};
 use crate::apply::SessionLimits;
 use crate::directory::Directory;
 use crate::founding::{Founding, FoundingOutput};
@@ -34,6 +34,8 @@ pub(crate) struct Launch<P> {
     pub(crate) limits: SessionLimits,
     pub(crate) tick: Duration,
     pub(crate) leader_wait: Duration,
+    /// How long the predictor may take for one call, or for a batch.
+    pub(crate) call_limit: Duration,
     pub(crate) heartbeat_ticks: usize,
     pub(crate) election_ticks: usize,
     pub(crate) command_bytes_max: usize,
@@ -190,6 +192,10 @@ impl<P: Predictor> Launch<P> {
                 log::warn!("node {node} refuses this node: {reason}");
             }
             Event::Propose { id, .. } => self.shared.waiters.fail(&id, Failure::NoLeader),
+            Event::Force { known, .. } => {
+                // Nobody holds anything yet.
+                let _ = known.send(false);
+            }
             Event::Operate { result, .. } => {
                 // Nobody to ask is known yet; who asked may have gone away.
                 let _ = result.send(OperationResult::NoLeader);
@@ -252,7 +258,9 @@ impl<P: Predictor> Launch<P> {
             forwarded_bytes_max: self.forwarded_bytes_max,
             ..ReplicaConfig::new(own, self.seed)
         };
-        let replica = Replica::new(config, start).map_err(super::fatal)?;
+        let mut replica = Replica::new(config, start).map_err(super::fatal)?;
+        let decisions = self.shared.wellbeing.install(self.directory.quarantine_file());
+        replica.restore_decisions(decisions.map_err(|error| storage(&error))?);
         let around = Surroundings {
             shared: self.shared.clone(),
             links: self.links,
@@ -273,28 +281,12 @@ impl<P: Predictor> Launch<P> {
             predictor: self.predictor,
             reader: reader.clone(),
             limits,
+            call_limit: self.call_limit,
+            number: self.shared.wellbeing.applier(),
+            gave_up: false,
             published_sessions: None,
         };
-        let applier = start_applier(applier, &self.shared).map_err(|error| storage(&error))?;
+        let applier = keeper::start(applier, &self.shared).map_err(|error| storage(&error))?;
         Ok((Driver::new(around, replica, log, fetch), applier))
     }
-}
-
-fn start_applier<P: Predictor>(
-    applier: ApplyLoop<P>,
-    shared: &Arc<Shared>,
-) -> std::io::Result<JoinHandle<()>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let name = format!("boat-{}-apply", shared.node);
-    let shared = shared.clone();
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the applier's own thread: a slow model must not slow consensus"
-    )]
-    std::thread::Builder::new().name(name).spawn(move || {
-        let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| runtime.block_on(applier.run())));
-        if ran.is_err() {
-            shared.inbox.push(Event::ApplierFailed("the applier or its model panicked".to_owned()));
-        }
-    })
 }

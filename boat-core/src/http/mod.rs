@@ -27,6 +27,7 @@ mod metrics;
 mod outcomes;
 mod predict;
 mod problem;
+mod quarantine;
 mod query;
 mod routes;
 mod server;

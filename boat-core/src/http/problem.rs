@@ -7,7 +7,7 @@ use hyper::{Response, StatusCode};
 use serde::Serialize;
 
 use super::{Reply, headers};
-use crate::{OutcomeError, PredictError, QueryError, SessionError, WipeError};
+use crate::{OutcomeError, PredictError, QuarantineError, QueryError, SessionError, WipeError};
 
 /// Where the codes are described; a code is an anchor on that page.
 const TYPE_BASE: &str = "https://github.com/boat-rs/boat/blob/main/docs/http-api.md#";
@@ -246,6 +246,17 @@ fn code_of(error: &PredictError) -> Code {
         PredictError::Quarantined { .. } => Code::Quarantined,
         PredictError::Stopped => Code::ShuttingDown,
         PredictError::Unknown { .. } => Code::Unknown,
+    }
+}
+
+impl From<QuarantineError> for Problem {
+    fn from(error: QuarantineError) -> Self {
+        let code = match error {
+            QuarantineError::NotHeld { .. } => Code::NotFound,
+            QuarantineError::Unknown { .. } => Code::NoLeader,
+            QuarantineError::Stopped => Code::ShuttingDown,
+        };
+        Problem::new(code, error.to_string())
     }
 }
 

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use super::connection::Peer;
 use super::metrics::Route;
 use super::problem::{Code, Problem};
-use super::{Frontend, Reply, Service, control, metrics, outcomes, predict, query, sessions};
+use super::{Frontend, Reply, Service, control, metrics, outcomes, predict, quarantine, query, sessions};
 use crate::RequestKind;
 
 /// An answer of the frontend's own, or of a route that was added to it.
@@ -43,6 +43,7 @@ impl<S: Service> Routes<S> {
             .route("/metrics", get(metrics::<S>));
         if frontend.options.allow_control {
             router = router.route("/control", post(control::control::<S>));
+            router = router.route("/admin/quarantine", post(quarantine::quarantine::<S>));
         }
         let router = router
             .with_state(frontend.clone())

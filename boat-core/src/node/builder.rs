@@ -170,6 +170,7 @@ fn launch<P>(
         limits,
         tick: Duration::from_millis(config.timing.tick_ms),
         leader_wait: Duration::from_millis(config.limits.leader_wait_ms),
+        call_limit: config.limits.call_limit(),
         heartbeat_ticks: config.timing.heartbeat_ticks as usize,
         election_ticks: config.timing.election_ticks as usize,
         command_bytes_max: config.limits.command_bytes_max,

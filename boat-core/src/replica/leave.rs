@@ -111,7 +111,8 @@ impl Replica {
         self.promised.retain(|_, until_tick| leads && tick < *until_tick);
     }
 
-    /// Hands leadership to the most caught-up voter that is heard. False: there is nobody, or nothing to hand over.
+    /// Hands leadership to the most caught-up voter that is heard, to one that is well before others. False: there is
+    /// nobody, or nothing to hand over.
     pub(super) fn hand_over(&mut self) -> bool {
         let own = self.config.own.raft_id;
         if !self.is_leader() || self.raw.raft.lead_transferee.is_some() {
@@ -120,7 +121,8 @@ impl Replica {
         let progress = self.raw.raft.prs();
         let may = |id: &&RaftId| **id != own && self.hears(**id) && !self.promised.contains_key(*id);
         let voters = self.membership.voters.iter().filter(may);
-        let best = voters.max_by_key(|id| progress.get(id.0).map_or(0, |progress| progress.matched)).copied();
+        let matched = |id: &RaftId| progress.get(id.0).map_or(0, |progress| progress.matched);
+        let best = voters.max_by_key(|id| (self.is_well(**id), matched(id))).copied();
         if let Some(best) = best {
             log::info!("handing leadership over to node {}", best.node());
             self.raw.transfer_leader(best.0);

@@ -96,6 +96,7 @@ impl Cluster {
                         inputs.push_back((to, Input::Peer { from: node, from_raft_id: Some(own), message }));
                     }
                     Output::Send { .. } | Output::Membership(_) => {}
+                    Output::Decided(_) | Output::Hold { .. } | Output::Diverged { .. } => {}
                     Output::Append { mark, write, .. } => {
                         let log = self.logs.get_mut(&node).unwrap();
                         if let Some(first) = write.entries.first() {

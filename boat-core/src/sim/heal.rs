@@ -5,6 +5,7 @@ use super::context::Checked;
 use super::node::Death;
 use super::options::TICK_MS;
 use super::queue::Event;
+use super::replay::Trouble;
 use super::world::World;
 use crate::NodeId;
 
@@ -40,6 +41,10 @@ impl World {
         for id in ids {
             let Some(node) = self.nodes.get_mut(&id) else { continue };
             node.paused_until_ms = 0;
+            if let Some(running) = node.running_mut() {
+                running.replay.trouble = Trouble::default();
+                running.schedule(&mut self.context);
+            }
             if node.is_armed() {
                 // A fault that has not struck yet would strike now.
                 self.die(id, Death::Kill);
@@ -107,6 +112,7 @@ impl World {
                 membership.voters == own
                     && membership.learners.is_empty()
                     && membership.voters_outgoing.is_empty()
+                    && !running.replay.is_tainted
                     && applier.position() == position
                     && applier.index() == commit
             })
@@ -123,11 +129,16 @@ impl World {
                     let membership = running.replica.membership();
                     let names =
                         |ids: &[crate::RaftId]| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
+                    let replay = &running.replay;
                     format!(
-                        "{} {:?} applied {} voters {:?} learners {:?}",
+                        "{} {:?} ({}, holds {:?}) applied {} position {}{} voters {:?} learners {:?}",
                         running.raft_id,
                         running.replica,
-                        running.replay.applier.index(),
+                        running.replica.ailments(),
+                        replay.quarantine.holds(),
+                        replay.applier.index(),
+                        replay.applier.position(),
+                        if replay.is_tainted { " differs" } else { "" },
                         names(&membership.voters),
                         names(&membership.learners)
                     )

@@ -206,6 +206,7 @@ impl Node {
                 Ok(Vec::new())
             }
             Err(Trouble::Log(error)) => self.failed(context, &error),
+            Err(Trouble::Disk(error)) => self.failed(context, &error),
             Err(Trouble::Wrong(violation)) => Err(violation),
         }
     }

@@ -55,6 +55,12 @@ pub struct Options {
     pub clock_jump_per_mille: u32,
     /// How likely a backend loses its state, at each drawing of faults.
     pub backend_loss_per_mille: u32,
+    /// How likely a backend does not answer for a while, or is slow for a while, at each drawing of faults.
+    pub backend_trouble_per_mille: u32,
+    /// How likely a model goes another way than its peers, at each drawing of faults; never more than a minority.
+    pub diverge_per_mille: u32,
+    /// How many requests crash models; a few of a run at most.
+    pub poison_per_mille: u32,
     /// How many entries an applier takes at once, at most.
     pub apply_entries_max: usize,
     /// How long an applier waits between two helpings, at most.
@@ -107,6 +113,9 @@ impl Options {
             hand_over_per_mille: one_of(draw, &[0, 1, 10]),
             clock_jump_per_mille: one_of(draw, &[0, 2, 10]),
             backend_loss_per_mille: one_of(draw, &[0, 1, 3]),
+            backend_trouble_per_mille: one_of(draw, &[0, 1, 4]),
+            diverge_per_mille: one_of(draw, &[0, 0, 1, 2]),
+            poison_per_mille: one_of(draw, &[0, 0, 10, 30]),
             apply_entries_max: one_of(draw, &[1, 4, 64]),
             apply_ms_max: one_of(draw, &[0, 5, 60]),
             recent_bytes_max: one_of(draw, &[0, 2_000, 32 << 20]),

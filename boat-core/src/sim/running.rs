@@ -6,20 +6,23 @@ use super::context::{Checked, Context};
 use super::faults::Fault;
 use super::node::{Death, Effect, NodeInput};
 use super::queue::{Event, Life};
-use super::replay::Replay;
+use super::replay::{Helping, Replay};
 use super::waiters::{Reply, Waiters};
 use super::writer::{self, Armed, Trouble, Writer};
 use crate::apply::Due;
 use crate::directory::Directory;
-use crate::log::{Log, LogConfig, LogError, LogReader, Recovered};
+use crate::log::{Log, LogConfig, LogReader, Recovered};
+use crate::quarantine::{Decisions, QuarantineFile};
 use crate::replica::{Failure, Fatal, Input, Output, Replica, ReplicaConfig, ReplicaStart, RequestId};
-use crate::transport::{Introduction, PeerMessage};
+use crate::transport::{Hold, Introduction, PeerMessage};
 use crate::{Genesis, Member, MemberList, Membership, NodeId, RaftId};
 
 /// One output in so many is a process's last, where processes die at all.
 const CRASH_ONE_OUTPUT_IN: u64 = 4_000;
 /// The same while a write is in flight.
 const CRASH_ONE_WRITE_IN: u64 = 400;
+/// How long an applier waits between two helpings while its backend is slow, at most, in milliseconds.
+const SLOW_MS_MAX: u64 = 400;
 /// How long reading old entries for a follower takes, at most.
 const FETCH_MS_MAX: u64 = 20;
 
@@ -39,6 +42,7 @@ pub(super) struct Running {
     pub(super) replica: Replica,
     pub(super) writer: Writer,
     pub(super) replay: Replay,
+    quarantine_file: QuarantineFile,
     pub(super) genesis: Genesis,
     /// Reads that wait until enough is applied.
     pub(super) due: Due,
@@ -69,7 +73,9 @@ impl Running {
             let (hard_state, last) = (recovered.hard_state, recovered.last_index);
             format!("node {node} opens its log as {raft_id}: {hard_state:?}, last entry {last}")
         });
-        let replay = Replay::new(node, genesis.limits, recovered.hard_state.commit);
+        let quarantine_file = directory.quarantine_file();
+        let quarantine = quarantine_file.read()?;
+        let mut replay = Replay::new(node, genesis.limits, recovered.hard_state.commit, quarantine);
         let address = members.address(node).unwrap_or_default().to_owned();
         let own = Member { raft_id, birth: directory.birth(), address };
         let config = ReplicaConfig {
@@ -78,8 +84,13 @@ impl Running {
             recent_bytes_max: context.options.recent_bytes_max,
             ..ReplicaConfig::new(own, context.word())
         };
-        let replica =
+        let committed = recovered.hard_state.commit;
+        let mut replica =
             Replica::new(config, start_of(context, recovered)).map_err(|error| broken(node, &error))?;
+        replica.restore_decisions(replay.quarantine.decisions().clone());
+        if replica.is_member() {
+            replay.open(committed);
+        }
         let own_introduction = Introduction {
             birth: directory.birth(),
             members: members.clone(),
@@ -95,6 +106,7 @@ impl Running {
             replica,
             writer,
             replay,
+            quarantine_file,
             genesis,
             due: Due::default(),
             life,
@@ -115,7 +127,13 @@ impl Running {
         let (mut outputs, mut effects) = (Vec::new(), Vec::new());
         for input in inputs {
             let input = match input {
-                NodeInput::Replica(input) => input,
+                NodeInput::Replica(Input::Tick) => {
+                    let condition = Input::Condition(Box::new(self.replay.condition(context.now_ms)));
+                    let stepped = self.replica.step(clock_ms, condition, &mut outputs);
+                    stepped.map_err(|error| broken(self.node, &error))?;
+                    Input::Tick
+                }
+                NodeInput::Replica(input) => self.mutated(context, input),
                 NodeInput::Introduced { from, said } if said.asks => {
                     let said = Box::new(self.own_introduction.clone());
                     effects.push(Effect::Send(from, PeerMessage::Introduction(said)));
@@ -192,6 +210,21 @@ impl Running {
                 self.replay.push(entries);
                 self.schedule(context);
             }
+            Output::Decided(decisions) => {
+                let quarantined = |decisions: &Decisions| decisions.quarantined(1, u64::MAX).count();
+                if quarantined(&decisions) == quarantined(self.replay.quarantine.decisions()) {
+                    context.count(Fault::TriedAgain);
+                }
+                self.replay.decided(decisions);
+                self.keep_quarantine(context, effects)?;
+                self.schedule(context);
+            }
+            Output::Hold { position, round } => {
+                if self.replay.quarantine.hold(position, round) {
+                    self.keep_quarantine(context, effects)?;
+                }
+            }
+            Output::Diverged { position, rebuild } => self.diverged(context, position, rebuild, effects),
             Output::Fetch { low, high, bytes_max } => {
                 context.count(Fault::Fetch);
                 let wait_ms = context.up_to(FETCH_MS_MAX);
@@ -205,6 +238,10 @@ impl Running {
                 context.count(Fault::ChangeOfMembers);
                 let node = self.node;
                 context.note(membership.index, || describe(node, &membership));
+                if self.replica.is_member() {
+                    self.replay.open(membership.index);
+                    self.schedule(context);
+                }
             }
             Output::MayLeave(verdict) => effects.push(Effect::MayLeave(verdict)),
             Output::Reach { .. } | Output::Operated { .. } => {}
@@ -253,12 +290,16 @@ impl Running {
                 effects.push(self.disk_trouble(context, &error)?);
                 return Ok(effects);
             }
+            Err(Trouble::Disk(error)) => {
+                effects.push(self.disk_trouble(context, &error)?);
+                return Ok(effects);
+            }
         }
         self.write(context, &mut effects)?;
         Ok(effects)
     }
 
-    fn disk_trouble(&self, context: &mut Context, error: &LogError) -> Checked<Effect> {
+    fn disk_trouble(&self, context: &mut Context, error: &dyn std::fmt::Display) -> Checked<Effect> {
         let armed = writer::judge(context, self.writer.armed, error)?;
         Ok(Effect::Die(Death::of(armed)))
     }
@@ -277,10 +318,49 @@ impl Running {
     pub(super) fn schedule(&mut self, context: &mut Context) {
         if !self.replay.scheduled && self.replay.is_behind() {
             self.replay.scheduled = true;
-            let most_ms = if context.faulty { context.options.apply_ms_max } else { 1 };
-            let wait_ms = context.up_to(most_ms);
+            let is_slow = context.now_ms < self.replay.trouble.slow_until_ms;
+            let most_ms = match context.faulty {
+                true if is_slow => SLOW_MS_MAX,
+                true => context.options.apply_ms_max,
+                false => 1,
+            };
+            let down_ms = self.replay.trouble.down_until_ms.saturating_sub(context.now_ms);
+            let wait_ms = down_ms + context.up_to(most_ms);
             context.after(wait_ms, Event::Apply(self.node, self.life));
         }
+    }
+
+    /// Makes promises and decisions durable; a process whose disk does not take them ends.
+    fn keep_quarantine(&mut self, context: &mut Context, effects: &mut Vec<Effect>) -> Checked {
+        if let Err(error) = self.quarantine_file.write(&self.replay.quarantine) {
+            effects.push(self.disk_trouble(context, &error)?);
+        }
+        Ok(())
+    }
+
+    fn diverged(&mut self, context: &mut Context, position: u64, rebuild: bool, effects: &mut Vec<Effect>) {
+        let node = self.node;
+        context.count(Fault::DivergenceFound);
+        context.note(position, || format!("node {node} differs at {position}, rebuilds: {rebuild}"));
+        if rebuild {
+            self.replay.reset();
+            self.schedule(context);
+        } else {
+            // It would stay so: whoever runs the node starts it again.
+            effects.push(Effect::Die(Death::Kill));
+        }
+    }
+
+    /// For a mutant: a report that claims what the leader asked for.
+    fn mutated(&self, context: &Context, mut input: Input) -> Input {
+        if context.options.mutant == Some(Mutant::QuarantineWithoutHolds)
+            && let Input::Peer { message: PeerMessage::Report(report), .. } = &mut input
+            && let Some((position, round)) = self.replica.asks()
+        {
+            report.holds.push(Hold { position, round, crashed: false });
+            report.passed = 0;
+        }
+        input
     }
 
     /// Applies some entries and answers who waits.
@@ -291,8 +371,11 @@ impl Running {
         clock_ms: u64,
     ) -> Checked<Vec<Effect>> {
         self.replay.scheduled = false;
-        let all = self.replay.run(context, checker, &self.reader, clock_ms)?;
+        let Helping { answers: all, holds } = self.replay.run(context, checker, &self.reader, clock_ms)?;
         let (mut effects, mut answered) = (Vec::new(), Vec::new());
+        if holds {
+            self.keep_quarantine(context, &mut effects)?;
+        }
         let swaps = context.options.mutant == Some(Mutant::AnswerFromAnotherRequest);
         let other = all.last().map(|(_, applied)| applied.clone()).filter(|_| swaps);
         for (id, applied) in all {

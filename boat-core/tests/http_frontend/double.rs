@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use boat_core::http::{IdempotencyKey, Identity, MetricsText, OpenedSession, Service};
 use boat_core::{
-    Answer, BackendStatus, NodeId, OutcomeError, Phase, PredictError, QueryAnswer, QueryError, Read,
+    Answer, BackendStatus, Health, NodeId, OutcomeError, Phase, PredictError, QueryAnswer, QueryError, Read,
     RequestKind, SessionError, Status, WipeError,
 };
 use bytes::Bytes;
@@ -241,6 +241,7 @@ impl Service for Double {
             phase: if ready { Phase::Ready } else { Phase::Founding { waiting_for: vec![NodeId(1)] } },
             replay: None,
             backend: BackendStatus { healthy: true, error: None, rebuilds: 0 },
+            health: Health::default(),
             cluster: None,
             members: Vec::new(),
             waiting: 0,
