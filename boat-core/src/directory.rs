@@ -10,6 +10,7 @@
 //! aside-N/  what stood here before: a directory that went back in time or was damaged, kept for a person to look at
 //! ```
 
+use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -212,6 +213,18 @@ impl Directory {
     }
 }
 
+/// Takes the directory for this process. The lock ends with the file, so also when the process is killed.
+pub(crate) fn lock(path: &Path) -> Result<File, Error> {
+    let storage = |error: io::Error| Error::Storage(format!("{}: {error}", path.display()));
+    std::fs::create_dir_all(path).map_err(storage)?;
+    let lock = File::options().create(true).append(true).open(path.join(LOCK)).map_err(storage)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(Error::DirectoryInUse(path.to_owned())),
+        Err(TryLockError::Error(error)) => Err(storage(error)),
+    }
+}
+
 /// What the file `identity` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Identity {
@@ -320,7 +333,8 @@ mod tests {
         let temporary = tempfile::tempdir().unwrap();
         let raft_id = RaftId::new(NodeId(0), 5);
         let members = vec![Member { raft_id, birth: Birth(1), address: "h:1".into() }];
-        let genesis = Genesis { cluster: ClusterId(8), members, limits: SessionLimits::default() };
+        let genesis =
+            Genesis { cluster: ClusterId(8), former: vec![], members, limits: SessionLimits::default() };
         let mut directory = open(temporary.path(), 0, 1).unwrap();
         assert_eq!(directory.genesis(), None);
         directory.adopt(genesis.clone(), raft_id).unwrap();
@@ -335,7 +349,12 @@ mod tests {
         std::fs::create_dir(path.join("log")).unwrap();
         std::fs::write(path.join("log/segment"), "entries").unwrap();
         let raft_id = RaftId::new(NodeId(0), 5);
-        let genesis = Genesis { cluster: ClusterId(8), members: vec![], limits: SessionLimits::default() };
+        let genesis = Genesis {
+            cluster: ClusterId(8),
+            former: vec![],
+            members: vec![],
+            limits: SessionLimits::default(),
+        };
         directory.adopt(genesis, raft_id).unwrap();
         Directory::mark_stale(&RealFiles, path, "it went back").unwrap();
         assert_eq!(open(path, 0, 1).unwrap().stale().unwrap().as_deref(), Some("it went back"));
@@ -359,7 +378,12 @@ mod tests {
                 let open = |birth| Directory::open(Arc::new(files.clone()), path, NodeId(0), Birth(birth));
                 let mut directory = open(1).unwrap();
                 let limits = SessionLimits::default();
-                directory.adopt(Genesis { cluster: ClusterId(8), members: vec![], limits }, raft_id).unwrap();
+                directory
+                    .adopt(
+                        Genesis { cluster: ClusterId(8), former: vec![], members: vec![], limits },
+                        raft_id,
+                    )
+                    .unwrap();
                 files.create_directory(&path.join("log")).unwrap();
                 files.fail(kind, nth, fault);
                 // May succeed, where there is no such call.

@@ -59,6 +59,7 @@ mod predictor;
 #[cfg(all(feature = "http", feature = "supervisor"))]
 mod program;
 pub mod quarantine;
+mod recover;
 pub mod replica;
 mod report;
 #[cfg(any(test, feature = "sim"))]
@@ -88,4 +89,5 @@ pub use operation::{MembershipError, MembershipOperation, MembershipRefusal, Ope
 pub use predictor::{Call, CallOutcome, Check, Predictor, PredictorError, Query, QueryOutcome, StateKind};
 #[cfg(all(feature = "http", feature = "supervisor"))]
 pub use program::run_node;
+pub use recover::{Recovery, recover};
 pub use status::{Alarm, BackendStatus, Health, MemberStatus, Phase, ReplayProgress, Status};

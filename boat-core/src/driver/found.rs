@@ -1,6 +1,6 @@
 //! From a directory to a running replica: founding or finding the cluster, opening the log, starting the threads.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -11,14 +11,14 @@ use super::fetch_thread::FetchThread;
 use super::free_space::FreeSpace;
 use super::log_thread::LogThread;
 use super::shared::{ConsensusView, Shared};
-use super::{ApplyLoop, Driver, Event, FrontDesk, Surroundings, aside, keeper, now};
+use super::{Addresses, ApplyLoop, Driver, Event, FrontDesk, Surroundings, aside, keeper, now};
 use crate::apply::SessionLimits;
 use crate::directory::Directory;
 use crate::founding::{Founding, FoundingOutput};
 use crate::log::{Log, LogConfig, LogError, Recovered};
 use crate::replica::{Failure, OperationResult, Replica, ReplicaConfig, ReplicaStart};
 use crate::transport::{PeerEvent, PeerLinks, PeerMessage};
-use crate::{Error, Genesis, Member, MemberList, Predictor, RaftId};
+use crate::{Error, Genesis, Member, MemberList, NodeId, Predictor, RaftId};
 
 /// Everything a node is started with.
 pub(crate) struct Launch<P> {
@@ -54,6 +54,33 @@ enum OpenError {
     Other(Error),
 }
 
+/// Where an empty node dials the others: a cluster that it looks for may have moved since its list was written.
+struct Whereabouts {
+    addresses: Addresses,
+    connected: BTreeSet<NodeId>,
+}
+
+impl Whereabouts {
+    fn new(addresses: Addresses) -> Self {
+        Whereabouts { addresses, connected: BTreeSet::new() }
+    }
+
+    fn observe(&mut self, event: &Event) {
+        match event {
+            Event::Peer(PeerEvent::Connected(hello)) => {
+                self.connected.insert(hello.node);
+            }
+            Event::Peer(PeerEvent::Disconnected { node, .. }) => {
+                self.connected.remove(node);
+            }
+            Event::Peer(PeerEvent::Message { from, message: PeerMessage::Join(join), .. }) => {
+                self.addresses.hear(*from, join.address.clone(), true);
+            }
+            _ => {}
+        }
+    }
+}
+
 impl<P: Predictor> Launch<P> {
     /// The body of the driver's thread. `opened` hears once the directory proved usable.
     pub(crate) fn run(mut self, opened: oneshot::Sender<Result<(), Error>>) -> Result<(), Error> {
@@ -76,7 +103,7 @@ impl<P: Predictor> Launch<P> {
                 continue;
             }
             let Some((genesis, raft_id)) = self.genesis()? else { return Ok(()) };
-            self.desk.joined(genesis.cluster, raft_id);
+            self.desk.joined(&genesis, raft_id);
             let unusable = match stale {
                 Some(why) if Directory::was_removed(&why) => {
                     // The others have agreed to do without it.
@@ -145,20 +172,24 @@ impl<P: Predictor> Launch<P> {
         let node = self.shared.node;
         let mut founding =
             Founding::new(node, birth, self.members.clone(), self.limits, self.seed).joining(self.join);
-        let others = self.members.iter().filter(|(peer, _)| *peer != node);
-        self.links.set_peers(others.map(|(peer, address)| (peer, address.to_owned())).collect());
+        let mut whereabouts = Whereabouts::new(Addresses::new(node, &self.members));
         let mut next_tick = now();
         let mut events = VecDeque::new();
         let mut outputs = Vec::new();
         loop {
+            if let Some(peers) = whereabouts.addresses.changed() {
+                self.links.set_peers(peers);
+            }
             self.shared.inbox.take(next_tick, &mut events);
             for event in events.drain(..) {
+                whereabouts.observe(&event);
                 if self.on_event(event, &mut founding, &mut outputs)? {
                     return Ok(None);
                 }
             }
             if now() >= next_tick {
                 founding.tick(&mut outputs);
+                whereabouts.addresses.tick(&whereabouts.connected);
                 next_tick = now() + self.tick;
                 let waiting_for = founding.waiting_for();
                 self.shared.set_consensus(|view| view.waiting_for = waiting_for);
@@ -168,7 +199,7 @@ impl<P: Predictor> Launch<P> {
                     FoundingOutput::Send(to, message) => self.links.send(to, vec![message]),
                     FoundingOutput::Adopt(genesis, raft_id) => {
                         self.directory.adopt(genesis.clone(), raft_id)?;
-                        self.desk.joined(genesis.cluster, raft_id);
+                        self.desk.joined(&genesis, raft_id);
                         self.links.renew();
                         return Ok(Some((genesis, raft_id)));
                     }

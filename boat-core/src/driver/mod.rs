@@ -301,6 +301,10 @@ impl Driver {
                  backup. Move it aside and start this node with an empty one: it will join anew"
                 )))
             }
+            PeerEvent::Refused { node, reason: Refusal::Superseded } => Err(Error::StaleDirectory(format!(
+                "node {node} belongs to the cluster that this one was recovered as, without this node. What is here and not \
+                     there is lost to it: keep this directory, and start this node with an empty one; then add it"
+            ))),
             PeerEvent::Refused { node, reason } => {
                 log::warn!("node {node} refuses this node: {reason}");
                 Ok(())

@@ -60,17 +60,12 @@ async fn exit<S: Service>(frontend: &Frontend<S>, peer: &Peer, request: Request)
 
 /// Only this machine may; and not by way of a web page that a browser on it shows.
 pub(super) fn check_caller(path: &str, address: IpAddr, fields: &HeaderMap) -> Result<(), Problem> {
+    let forbidden = |why: &str| Err(Problem::new(Code::Forbidden, format!("{path} {why}")));
     if !address.to_canonical().is_loopback() {
-        return Err(Problem::new(
-            Code::Forbidden,
-            format!("{path} answers only callers on the node's own machine"),
-        ));
+        return forbidden("answers only callers on the node's own machine");
     }
     if fields.contains_key(ORIGIN) {
-        return Err(Problem::new(
-            Code::Forbidden,
-            format!("{path} does not answer web pages (the request has an Origin)"),
-        ));
+        return forbidden("does not answer web pages (the request has an Origin)");
     }
     Ok(())
 }

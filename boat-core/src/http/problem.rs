@@ -64,6 +64,13 @@ codes! {
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, Never, "This path does not know this method";
     RequestTimeout = "request_timeout", REQUEST_TIMEOUT, Safe, "The request came too slowly";
     WouldLoseQuorum = "would_lose_quorum", CONFLICT, Safe, "The cluster needs this node's data now";
+    ChangeUnderWay = "change_under_way", CONFLICT, Safe, "Another change of the membership is not finished";
+    NotAMember = "not_a_member", NOT_FOUND, Never, "There is no such member";
+    AlreadyMember = "already_member", CONFLICT, Never, "The node is a member, at another address";
+    NotThere = "not_there", CONFLICT, Safe, "No such node has asked to be taken in";
+    OtherAddress = "other_address", CONFLICT, Never, "The node that asked to be taken in is reached elsewhere";
+    NotAVoter = "not_a_voter", CONFLICT, Safe, "The node has no vote yet";
+    TooManyMembers = "too_many_members", CONFLICT, Never, "There are as many members as there may be";
     SessionExpired = "session_expired", GONE, Never, "The session has expired";
     OutcomeForgotten = "outcome_forgotten", GONE, Never, "The outcome is no longer remembered";
     BodyTooLarge = "body_too_large", PAYLOAD_TOO_LARGE, Never, "The request is too long";
@@ -72,6 +79,7 @@ codes! {
     Rejected = "rejected", UNPROCESSABLE_ENTITY, Never, "The model rejected the request";
     Quarantined = "quarantined", INTERNAL_SERVER_ERROR, Never, "The request crashes the model and was put aside";
     Overloaded = "overloaded", SERVICE_UNAVAILABLE, Safe, "Too much waits already";
+    Unreachable = "unreachable", SERVICE_UNAVAILABLE, Safe, "The leader does not hear from that node";
     NoLeader = "no_leader", SERVICE_UNAVAILABLE, Safe, "The cluster has no leader now";
     KeyTableFull = "key_table_full", SERVICE_UNAVAILABLE, Safe, "Too many keys are remembered";
     Behind = "behind", SERVICE_UNAVAILABLE, Safe, "This node has not applied enough";
@@ -95,6 +103,7 @@ impl Code {
             | Code::NotReady
             | Code::NotLive
             | Code::ShuttingDown => Some(1),
+            Code::Unreachable | Code::ChangeUnderWay => Some(1),
             Code::WouldLoseQuorum => Some(5),
             Code::KeyTableFull | Code::DiskFull => Some(30),
             _ => None,

@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use super::{IdempotencyKey, MetricsText};
 use crate::{
-    Answer, NodeId, OutcomeError, PredictError, QuarantineError, QueryAnswer, QueryError, Read, RequestKind,
-    SessionError, Status, WipeError,
+    Answer, MembershipError, MembershipOperation, NodeId, OutcomeError, PredictError, QuarantineError,
+    QueryAnswer, QueryError, Read, RequestKind, SessionError, Status, WipeError,
 };
 
 /// Whose request it is, as its client says.
@@ -119,6 +119,17 @@ pub trait Service: Clone + Send + Sync + 'static {
     /// # Errors
     /// [`WipeError`]: the node must stay, and nothing happened.
     fn prepare_wipe(&self) -> impl Future<Output = Result<(), WipeError>> + Send;
+
+    /// Changes who takes part, or who leads. Without a `key` the node finds one itself; [`MembershipError::Unknown`] names it.
+    ///
+    /// # Errors
+    /// [`MembershipError`], of which only `Unknown` leaves it open whether it happened.
+    fn change_members(
+        &self,
+        operation: MembershipOperation,
+        key: Option<String>,
+        within: Duration,
+    ) -> impl Future<Output = Result<(), MembershipError>> + Send;
 
     /// Deletes the node's directory and kills the process with signal 9. Called after [`Service::prepare_wipe`], when the
     /// client has its answer.

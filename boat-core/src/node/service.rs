@@ -10,8 +10,8 @@ use super::session::{RetryKey, SessionToken};
 use super::{Answer, Node, Predict, QueryAnswer, Raw, Read};
 use crate::http::{IdempotencyKey, Identity, MetricsText, OpenedSession, Service, SessionPlace};
 use crate::{
-    Alarm, NodeId, Origin, OutcomeError, PredictError, QuarantineError, QueryError, RequestKind,
-    SessionError, SessionRequest, Status, WipeError,
+    Alarm, MembershipError, MembershipOperation, NodeId, Origin, OutcomeError, PredictError, QuarantineError,
+    QueryError, RequestKind, SessionError, SessionRequest, Status, WipeError,
 };
 
 impl Service for Node {
@@ -79,6 +79,19 @@ impl Service for Node {
 
     async fn prepare_wipe(&self) -> Result<(), WipeError> {
         Node::prepare_wipe(self).await
+    }
+
+    async fn change_members(
+        &self,
+        operation: MembershipOperation,
+        key: Option<String>,
+        within: Duration,
+    ) -> Result<(), MembershipError> {
+        let change = Node::change_members(self, operation).within(within);
+        match key {
+            Some(key) => change.key(key).await,
+            None => change.await,
+        }
     }
 
     fn wipe_and_kill(&self) {

@@ -18,6 +18,7 @@ mod pending;
 mod persist;
 mod poison;
 mod reads;
+mod recover;
 mod reports;
 mod slog_bridge;
 mod store;
@@ -39,6 +40,7 @@ use self::pending::{Pending, leader_node};
 use self::persist::Held;
 pub use self::reads::ReadId;
 use self::reads::Reads;
+pub(crate) use self::recover::alone;
 pub use self::reports::Condition;
 pub(crate) use self::store::FETCHES_MAX;
 use self::store::Store;
@@ -441,6 +443,8 @@ impl Replica {
             Input::Connected(node) => {
                 self.greeted.insert(node);
                 self.connected.insert(node);
+                // A peer that lost its disk, or was down for long, may know where nobody is any more.
+                outputs.push(Output::Send { to: node, message: self.join_message() });
             }
             Input::Disconnected { node, refused } => self.on_disconnected(node, refused),
             Input::Propose { id, encoded, within_ticks, leader_within_ticks } => {
@@ -551,7 +555,9 @@ impl Replica {
                     self.on_leave_question(from, raft_id, ticket, outputs);
                 }
             }
-            PeerMessage::LeaveAnswer { ticket, allowed } => self.on_leave_answer(ticket, allowed, outputs),
+            PeerMessage::LeaveAnswer { ticket, allowed } => {
+                self.on_leave_answer(from, ticket, allowed, outputs);
+            }
             // Introductions are answered by the driver, which knows the genesis.
             PeerMessage::Introduction(_) => {}
             PeerMessage::Report(report) => self.on_report(from_raft_id, *report, outputs),

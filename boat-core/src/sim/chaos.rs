@@ -32,6 +32,9 @@ impl World {
             self.draw_node_faults(id);
             self.draw_divergence(id);
         }
+        if self.context.fault(self.context.options.operate_per_mille) {
+            self.operate();
+        }
         Ok(())
     }
 
@@ -111,17 +114,9 @@ impl World {
         }
     }
 
-    /// A node has heard whether the others can do without its disk. Never more than a minority is without, so that those
-    /// that said yes at one time do not leave together.
+    /// A node has heard whether the others can do without its disk.
     pub(super) fn leave(&mut self, id: NodeId, verdict: Option<bool>) {
-        if verdict != Some(true) || !self.context.faulty {
-            return;
-        }
-        let others = self.nodes.values().filter(|node| node.id != id);
-        let settled = others.filter(|node| {
-            node.running().is_some_and(|running| running.replica.membership().is_voter(running.raft_id))
-        });
-        if settled.count() > self.nodes.len() / 2 {
+        if verdict == Some(true) && self.context.faulty {
             self.die(id, Death::Wipe);
         }
     }

@@ -46,6 +46,16 @@ pub enum Fault {
     ChangeOfLeader,
     /// A node took a new membership into force.
     ChangeOfMembers,
+    /// An operator asked for a change of the membership, or of the leader.
+    Operation,
+    /// An operation was carried out.
+    OperationDone,
+    /// An operation was refused.
+    OperationRefused,
+    /// A node was removed, and heard of it.
+    Removed,
+    /// A node came back at another address.
+    Move,
     /// A follower needed entries that only the log held.
     Fetch,
     /// An applier read entries from the log.
@@ -96,7 +106,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every class.
-    pub const ALL: [Fault; 43] = [
+    pub const ALL: [Fault; 48] = [
         Fault::Loss,
         Fault::Repeat,
         Fault::Reorder,
@@ -117,6 +127,11 @@ impl Fault {
         Fault::HandOver,
         Fault::ChangeOfLeader,
         Fault::ChangeOfMembers,
+        Fault::Operation,
+        Fault::OperationDone,
+        Fault::OperationRefused,
+        Fault::Removed,
+        Fault::Move,
         Fault::Fetch,
         Fault::ReplayFromLog,
         Fault::TornTail,

@@ -62,7 +62,9 @@ impl World {
         if !reads.is_empty() && reads.iter().all(|number| book.is_answered(*number)) {
             return true;
         }
-        let places: Vec<NodeId> = self.nodes.keys().copied().collect();
+        // Nodes outside the membership have nobody to ask.
+        let latest = self.latest_membership().unwrap_or_default();
+        let places: Vec<NodeId> = latest.voters.iter().map(|id| id.node()).collect();
         let reads = places.into_iter().map(|place| self.read_linearizable(place, HEALED_TICKS_MAX));
         let reads: Vec<u64> = reads.collect();
         if let Some(healing) = &mut self.healing {

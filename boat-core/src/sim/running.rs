@@ -11,6 +11,7 @@ use super::waiters::{Reply, Waiters};
 use super::writer::{self, Armed, Trouble, Writer};
 use crate::apply::Due;
 use crate::directory::Directory;
+use crate::driver::Addresses;
 use crate::log::{Log, LogConfig, LogReader, Recovered};
 use crate::quarantine::{Decisions, QuarantineFile};
 use crate::replica::{Failure, Fatal, Input, Output, Replica, ReplicaConfig, ReplicaStart, RequestId};
@@ -49,6 +50,7 @@ pub(super) struct Running {
     life: Life,
     reader: LogReader,
     waiters: Waiters,
+    pub(super) addresses: Addresses,
     own_introduction: Introduction,
 }
 
@@ -65,7 +67,7 @@ impl Running {
         let config = LogConfig { segment_bytes: 16 << 10, allocate_bytes: 8 << 10, ..LogConfig::default() };
         let files = directory.files().clone();
         let (log, recovered) = Log::open(files, &directory.log_path(), config, genesis.membership())?;
-        checker.opened(raft_id, &recovered)?;
+        checker.opened(raft_id, &recovered, context.now_ms)?;
         if !recovered.warnings.is_empty() {
             context.count(Fault::TornTail);
         }
@@ -97,6 +99,9 @@ impl Running {
             genesis: Some(genesis.clone()),
             asks: false,
         };
+        let mut addresses = Addresses::new(node, members);
+        addresses.set_membership(replica.membership());
+        addresses.changed();
         let reader = log.reader();
         let writer = Writer::new(log, raft_id);
         let waiters = Waiters::default();
@@ -112,6 +117,7 @@ impl Running {
             life,
             reader,
             waiters,
+            addresses,
             own_introduction,
         })
     }
@@ -135,7 +141,15 @@ impl Running {
                 }
                 NodeInput::Replica(input) => self.mutated(context, input),
                 NodeInput::Introduced { from, said } if said.asks => {
-                    let said = Box::new(self.own_introduction.clone());
+                    if let Some(address) = said.members.address(from) {
+                        let urgent = self.replica.membership().incarnation(from).is_none();
+                        self.addresses.hear(from, address.to_owned(), urgent);
+                    }
+                    let members = self.replica.membership().members.values();
+                    let members = members.map(|member| (member.raft_id.node(), member.address.clone()));
+                    let own = self.own_introduction.clone();
+                    let members = MemberList::new(members).unwrap_or_else(|_| own.members.clone());
+                    let said = Box::new(Introduction { members, ..own });
                     effects.push(Effect::Send(from, PeerMessage::Introduction(said)));
                     continue;
                 }
@@ -150,7 +164,12 @@ impl Running {
                     None => continue,
                 },
             };
-            self.replica.step(clock_ms, input, &mut outputs).map_err(|error| broken(self.node, &error))?;
+            self.before(checker, &input);
+            let stepped = self.replica.step(clock_ms, input, &mut outputs);
+            if matches!(stepped, Err(Fatal::Removed { .. })) {
+                return self.end_removed(outputs, effects);
+            }
+            stepped.map_err(|error| broken(self.node, &error))?;
             self.observe(context, checker)?;
             // At once: who asks again after this failure must not be told of it.
             for (id, failure) in take_failed(&mut outputs) {
@@ -159,13 +178,14 @@ impl Running {
         }
         self.replica.flush(&mut outputs).map_err(|error| broken(self.node, &error))?;
         self.observe(context, checker)?;
+        self.addresses.changed();
         for output in outputs {
             if self.dies_now(context) {
                 context.count(Fault::CrashBetweenOutputs);
                 effects.push(Effect::Die(Death::Drawn));
                 return Ok(effects);
             }
-            checker.output(self.raft_id, &output)?;
+            checker.output(self.raft_id, &output, context.now_ms)?;
             self.carry_out(context, checker, output, &mut effects)?;
             if effects.iter().any(|effect| matches!(effect, Effect::Die(_))) {
                 return Ok(effects);
@@ -173,6 +193,32 @@ impl Running {
         }
         self.answer_reads(context, checker)?;
         self.write(context, &mut effects)?;
+        Ok(effects)
+    }
+
+    /// What the books and the addresses have to know of an input.
+    fn before(&mut self, checker: &mut Checker, input: &Input) {
+        match input {
+            Input::Tick => self.addresses.tick(self.replica.connected()),
+            Input::Peer { message: PeerMessage::Consensus(_), .. } => checker.heard(self.raft_id),
+            _ => {}
+        }
+    }
+
+    /// The process ends because it was removed: whoever waits is told, and nothing else is done.
+    fn end_removed(&mut self, mut outputs: Vec<Output>, mut effects: Vec<Effect>) -> Checked<Vec<Effect>> {
+        self.replica.abandon(&mut outputs);
+        for output in outputs {
+            match output {
+                Output::Failed { id, failure } => {
+                    let waited = self.waiters.take(&id);
+                    effects.extend(waited.into_iter().map(|who| Effect::Answer(who, Reply::Failed(failure))));
+                }
+                Output::Operated { token, result } => effects.push(Effect::Operated(token, result)),
+                _ => {}
+            }
+        }
+        effects.push(Effect::Die(Death::Removed));
         Ok(effects)
     }
 
@@ -236,6 +282,7 @@ impl Running {
             Output::ReadFailed(id) => Self::fail_read(context, checker, id),
             Output::Membership(membership) => {
                 context.count(Fault::ChangeOfMembers);
+                self.addresses.set_membership(&membership);
                 let node = self.node;
                 context.note(membership.index, || describe(node, &membership));
                 if self.replica.is_member() {
@@ -244,7 +291,8 @@ impl Running {
                 }
             }
             Output::MayLeave(verdict) => effects.push(Effect::MayLeave(verdict)),
-            Output::Reach { .. } | Output::Operated { .. } => {}
+            Output::Reach { node, address, urgent } => self.addresses.hear(node, address, urgent),
+            Output::Operated { token, result } => effects.push(Effect::Operated(token, result)),
         }
         Ok(())
     }

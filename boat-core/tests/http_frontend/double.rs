@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use boat_core::http::{IdempotencyKey, Identity, MetricsText, OpenedSession, Service};
 use boat_core::{
-    Answer, BackendStatus, Health, NodeId, OutcomeError, Phase, PredictError, QueryAnswer, QueryError, Read,
-    RequestKind, SessionError, Status, WipeError,
+    Answer, BackendStatus, Health, MembershipError, MembershipOperation, NodeId, OutcomeError, Phase,
+    PredictError, QueryAnswer, QueryError, Read, RequestKind, SessionError, Status, WipeError,
 };
 use bytes::Bytes;
 use tokio::sync::{Notify, Semaphore};
@@ -44,6 +44,8 @@ struct Inner {
     keys: BTreeMap<Bytes, (Bytes, Answer<Bytes>)>,
     next_error: Option<PredictError>,
     wipe_error: Option<WipeError>,
+    operations: Vec<(MembershipOperation, Option<String>)>,
+    next_membership_error: Option<MembershipError>,
     not_ready: bool,
 }
 
@@ -100,6 +102,15 @@ impl Double {
 
     pub(crate) fn fail_wipes(&self, error: Option<WipeError>) {
         self.with(|inner| inner.wipe_error = error);
+    }
+
+    pub(crate) fn refuse_next_operation(&self, error: MembershipError) {
+        self.with(|inner| inner.next_membership_error = Some(error));
+    }
+
+    /// What an operator asked for, and under which key.
+    pub(crate) fn operations(&self) -> Vec<(MembershipOperation, Option<String>)> {
+        self.with(|inner| inner.operations.clone())
     }
 
     pub(crate) fn set_ready(&self, ready: bool) {
@@ -225,6 +236,19 @@ impl Service for Double {
             let mut answer = answer.clone();
             answer.replayed = true;
             Ok(answer)
+        })
+    }
+
+    async fn change_members(
+        &self,
+        operation: MembershipOperation,
+        key: Option<String>,
+        within: Duration,
+    ) -> Result<(), MembershipError> {
+        self.with(|inner| {
+            inner.withins.push(within);
+            inner.operations.push((operation, key));
+            inner.next_membership_error.take().map_or(Ok(()), Err)
         })
     }
 
