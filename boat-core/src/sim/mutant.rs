@@ -19,6 +19,8 @@ pub enum Mutant {
     ReadWallClock,
     /// Whoever waits is given the outcome of another request of the same batch.
     AnswerFromAnotherRequest,
+    /// A leader takes everybody to hold what it asks them to hold.
+    QuarantineWithoutHolds,
     /// A read that must see everything is answered from what the node has, without asking a leader.
     StaleRead,
     /// A read is answered as soon as a leader has said what it must see, before that is applied.
@@ -27,7 +29,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// Every one.
-    pub const ALL: [Mutant; 10] = [
+    pub const ALL: [Mutant; 11] = [
         Mutant::AckBeforeSync,
         Mutant::ForgetVote,
         Mutant::SkipSessionCheck,
@@ -36,6 +38,7 @@ impl Mutant {
         Mutant::KeepIdentityAfterWipe,
         Mutant::ReadWallClock,
         Mutant::AnswerFromAnotherRequest,
+        Mutant::QuarantineWithoutHolds,
         Mutant::StaleRead,
         Mutant::ReadBeforeApplied,
     ];
