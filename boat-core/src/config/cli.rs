@@ -232,7 +232,11 @@ pub fn with_defaults(command: clap::Command) -> clap::Command {
         serde_json::to_value(config.limits),
         serde_json::to_value(config.sessions),
         serde_json::to_value(config.http),
-        Ok(serde_json::json!({ "node_id": config.node_id, "http_address": config.http_address })),
+        Ok(serde_json::json!({
+            "node_id": config.node_id,
+            "join": config.join,
+            "http_address": config.http_address,
+        })),
     ];
     let default_of = |id: &str| sections.iter().flatten().find_map(|section| section.get(id)).map(plain);
     command.mut_args(|arg| match (default_of(arg.get_id().as_str()), arg.get_help()) {

@@ -367,7 +367,11 @@ impl Driver {
                 }
                 Output::Diverged { position, rebuild } => self.diverged(position, rebuild),
                 Output::Reach { node, address, urgent } => self.addresses.hear(node, address, urgent),
-                Output::Operated { token, result } => self.answer_operator(token, &result),
+                Output::Operated { token, result } => {
+                    // Who hears that it is done must see that it is.
+                    self.publish();
+                    self.answer_operator(token, &result);
+                }
                 Output::ReadAt { ids, index } => {
                     self.around.shared.queries.confirm(&ids, index);
                     self.around.shared.feed.look_again();
