@@ -26,6 +26,7 @@ mod program;
 pub mod replica;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
+mod snapshot;
 mod status;
 #[cfg(feature = "supervisor")]
 pub mod supervisor;
@@ -40,7 +41,7 @@ pub use ids::{Birth, ClusterId, NodeId, RaftId};
 pub use membership::{Genesis, Member, MemberList, MemberListError, Membership};
 pub use model::{Context, Model, ModelError, ModelPredictor};
 pub use node::{Answer, Interface, Json, Node, NodeBuilder, Predict, Raw};
-pub use predictor::{Call, CallOutcome, Check, Predictor, PredictorError, StateKind};
+pub use predictor::{Call, CallOutcome, Check, FrozenState, Predictor, PredictorError, StateKind};
 #[cfg(all(feature = "http", feature = "supervisor"))]
 pub use program::run_node;
 pub use status::{Alarm, BackendStatus, MemberStatus, Phase, ReplayProgress, Status};

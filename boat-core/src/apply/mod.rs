@@ -7,6 +7,7 @@
 
 mod keys;
 mod session;
+mod state;
 mod time;
 mod window;
 
@@ -16,6 +17,7 @@ use bytes::Bytes;
 
 use self::keys::Keys;
 use self::session::{Known, Sessions};
+pub(crate) use self::state::ApplierReader;
 use self::time::LogTime;
 use crate::codec::{Malformed, Reader, share};
 use crate::digest::{Digest, RequestHash};
@@ -154,7 +156,7 @@ impl Batch {
 }
 
 /// The state that applying leaves behind, besides the predictor's own.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Applier {
     limits: SessionLimits,
     position: u64,
@@ -190,6 +192,11 @@ impl Applier {
     /// The last applied entry.
     pub fn index(&self) -> u64 {
         self.index
+    }
+
+    /// Its term.
+    pub fn term(&self) -> u64 {
+        self.term
     }
 
     /// Log time after the last admitted entry, in milliseconds since the Unix epoch.

@@ -12,6 +12,7 @@ mod message;
 mod pending;
 mod persist;
 mod slog_bridge;
+mod snapshots;
 mod store;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -24,11 +25,13 @@ use self::members::Joiner;
 pub use self::pending::{Failure, RequestId};
 use self::pending::{Pending, leader_node};
 use self::persist::Held;
+pub use self::snapshots::KeptSnapshot;
+use self::snapshots::Transfers;
 pub(crate) use self::store::FETCHES_MAX;
 use self::store::Store;
 use crate::command::CommandWriter;
-use crate::log::{HardState, LogEntry, LogWrite};
-use crate::transport::{Forward, ForwardRefusal, ForwardRefused, Join, PeerMessage};
+use crate::log::{HardState, LogEntry, LogStart, LogWrite};
+use crate::transport::{Forward, ForwardRefusal, ForwardRefused, Join, PeerMessage, SnapshotName};
 use crate::{Member, Membership, NodeId, RaftId};
 
 /// How many writes may be under way before nothing more is proposed.
@@ -51,6 +54,10 @@ pub struct ReplicaConfig {
     pub forwarded_bytes_max: usize,
     /// The bytes of recent entries kept in memory for slow followers. Default 32 MiB.
     pub recent_bytes_max: usize,
+    /// The bytes of snapshots sent to others in one tick, at most; a single piece always goes. Default 1 MiB.
+    pub snapshot_bytes_per_tick: usize,
+    /// How long one piece of a snapshot is, at most, in bytes. Default 256 KiB.
+    pub snapshot_piece_bytes: usize,
     /// What election timeouts and requests' random numbers are drawn from.
     pub seed: u64,
 }
@@ -65,6 +72,8 @@ impl ReplicaConfig {
             command_bytes_max: 1 << 20,
             forwarded_bytes_max: 64 << 20,
             recent_bytes_max: 32 << 20,
+            snapshot_bytes_per_tick: 1 << 20,
+            snapshot_piece_bytes: 256 << 10,
             seed,
         }
     }
@@ -77,9 +86,13 @@ pub struct ReplicaStart {
     pub hard_state: HardState,
     /// The membership as of that commit.
     pub membership: Membership,
+    /// Where the log begins: behind this entry; behind 0 where nothing was cut.
+    pub start: LogStart,
+    /// The newest snapshot that others can be sent.
+    pub snapshot: Option<KeptSnapshot>,
     /// Where each term begins: (first index, term).
     pub term_starts: Vec<(u64, u64)>,
-    /// The last entry's index; 0 for an empty log.
+    /// The last entry's index; that of `start` for an empty log.
     pub last_index: u64,
     /// All entries behind the commit.
     pub tail: Vec<LogEntry>,
@@ -130,6 +143,38 @@ pub enum Input {
         /// The entries.
         entries: Vec<LogEntry>,
     },
+    /// A snapshot was taken here, and is the newest.
+    SnapshotTaken {
+        /// Which one.
+        newest: KeptSnapshot,
+        /// Up to here nothing is needed of the log, should the newest prove damaged.
+        cut_to: u64,
+    },
+    /// The part of a snapshot that an [`Output::ReadSnapshot`] asked for.
+    SnapshotRead {
+        /// Whom it is for.
+        to: RaftId,
+        /// Which snapshot.
+        snapshot: SnapshotName,
+        /// Where the part begins.
+        offset: u64,
+        /// The part; `None` when the snapshot is not there any more.
+        bytes: Option<Bytes>,
+    },
+    /// An [`Output::BeginSnapshot`] or [`Output::WriteSnapshot`] was carried out.
+    SnapshotWritten {
+        /// Which snapshot.
+        snapshot: SnapshotName,
+        /// How many bytes of it are here, from the first on; `None` when it cannot be taken.
+        bytes: Option<u64>,
+    },
+    /// An [`Output::FinishSnapshot`] was carried out.
+    SnapshotFinished {
+        /// Which snapshot.
+        snapshot: SnapshotName,
+        /// The membership as of it; `None` when it was not the one that was offered, and was dropped.
+        membership: Option<Membership>,
+    },
     /// May this node's disk be wiped? Answered by [`Output::MayLeave`].
     MayLeave {
         /// Ticks from now until the answer is no.
@@ -171,6 +216,36 @@ pub enum Output {
         /// At most so many bytes, but at least one entry.
         bytes_max: u64,
     },
+    /// A snapshot is needed that is newer than the newest: have one taken. Answered by [`Input::SnapshotTaken`]; asked again
+    /// where it is not.
+    TakeSnapshot,
+    /// Read a part of a snapshot. Answered by [`Input::SnapshotRead`].
+    ReadSnapshot {
+        /// Whom it is for.
+        to: RaftId,
+        /// Which snapshot.
+        snapshot: SnapshotName,
+        /// Where the part begins.
+        offset: u64,
+        /// How long it is.
+        bytes: usize,
+    },
+    /// A snapshot is going to arrive: make room for it. Answered by [`Input::SnapshotWritten`].
+    BeginSnapshot(SnapshotName),
+    /// Write a part of the snapshot that arrives. Answered by [`Input::SnapshotWritten`].
+    WriteSnapshot {
+        /// Which snapshot.
+        snapshot: SnapshotName,
+        /// Where the part begins.
+        offset: u64,
+        /// The part.
+        bytes: Bytes,
+    },
+    /// All of the snapshot that arrives is here: verify it, and make it durable. Answered by [`Input::SnapshotFinished`].
+    FinishSnapshot(SnapshotName),
+    /// The snapshot that arrived is where the log begins now, durably: the applier goes on from it, and other snapshots are
+    /// of no use any more.
+    Installed(KeptSnapshot),
     /// A waiting request gets no outcome.
     Failed {
         /// Which one.
@@ -240,6 +315,10 @@ pub struct Replica {
     /// Up to here entries were handed to the applier.
     handed: u64,
     changing: Option<persist::Changing>,
+    installing: Option<persist::Installing>,
+    transfers: Transfers,
+    /// When a snapshot was asked for last.
+    snapshot_asked_tick: u64,
     commit_dirty_tick: Option<u64>,
     joiners: BTreeMap<RaftId, Joiner>,
     election: election::Election,
@@ -271,9 +350,9 @@ impl Replica {
             max_committed_size_per_ready: 4 * config.command_bytes_max as u64,
             ..raft::Config::default()
         };
-        let ReplicaStart { hard_state, membership, term_starts, last_index, tail } = start;
-        let recent = config.recent_bytes_max;
-        let store = Store::new(hard_state, &membership, term_starts, last_index, tail, recent);
+        let membership = start.membership.clone();
+        let hard_state = start.hard_state;
+        let store = Store::new(start, config.recent_bytes_max);
         let raw = RawNode::new(&raft_config, store, &slog_bridge::logger())
             .map_err(|error| Fatal::Consensus(error.to_string()))?;
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(config.seed);
@@ -295,6 +374,9 @@ impl Replica {
             committed: VecDeque::new(),
             handed: commit,
             changing: None,
+            installing: None,
+            transfers: Transfers::default(),
+            snapshot_asked_tick: 0,
             commit_dirty_tick: None,
             joiners: BTreeMap::new(),
             election: election::Election::default(),
@@ -332,6 +414,14 @@ impl Replica {
             Input::Persisted(mark) => self.on_persisted(mark, outputs)?,
             Input::Answered(ids) => ids.iter().for_each(|id| self.pending.answered(id)),
             Input::Fetched { low, entries } => self.on_fetched(low, entries),
+            Input::SnapshotTaken { newest, cut_to } => self.on_snapshot_taken(newest, cut_to, outputs),
+            Input::SnapshotRead { to, snapshot, offset, bytes } => {
+                self.on_snapshot_read(to, snapshot, offset, bytes, outputs);
+            }
+            Input::SnapshotWritten { snapshot, bytes } => self.on_snapshot_written(snapshot, bytes, outputs),
+            Input::SnapshotFinished { snapshot, membership } => {
+                self.on_snapshot_finished(snapshot, membership, outputs);
+            }
             Input::MayLeave { within_ticks } => self.on_may_leave(within_ticks, outputs),
             Input::DiskFull(full) => {
                 self.disk_full = full;
@@ -358,6 +448,7 @@ impl Replica {
         for (low, high, bytes_max) in self.raw.raft.mut_store().take_wanted() {
             outputs.push(Output::Fetch { low, high, bytes_max });
         }
+        self.ask_for_snapshot(outputs);
         let keep_above = self.handed.min(self.raw.raft.raft_log.persisted);
         self.raw.raft.mut_store().trim(keep_above);
         Ok(())
@@ -376,6 +467,7 @@ impl Replica {
         self.write_late_commit(outputs);
         self.ask_to_join(outputs);
         self.change_members();
+        self.tick_transfers(outputs);
         self.tick_leaving(outputs);
         if self.tick.is_multiple_of(HAND_OVER_AGAIN_TICKS) {
             self.leave_full_disk();
@@ -415,6 +507,9 @@ impl Replica {
                 }
             }
             PeerMessage::LeaveAnswer { ticket, allowed } => self.on_leave_answer(ticket, allowed, outputs),
+            PeerMessage::SnapshotOffer(offer) => self.on_snapshot_offer(from_raft_id, offer, outputs),
+            PeerMessage::SnapshotAnswer(answer) => self.on_snapshot_answer(from_raft_id, &answer, outputs),
+            PeerMessage::SnapshotPiece(piece) => self.on_snapshot_piece(from_raft_id, piece, outputs),
             // Introductions are answered by the driver, which knows the genesis.
             PeerMessage::Introduction(_) => {}
         }
@@ -543,9 +638,16 @@ impl Replica {
         self.raw.raft.raft_log.last_index()
     }
 
-    /// The term of an entry.
+    /// The first entry that the log holds, or the one to come where it is empty.
+    pub fn first_index(&self) -> u64 {
+        self.raw.raft.raft_log.first_index()
+    }
+
+    /// The term of an entry, from the one before the first on.
     pub fn term_at(&self, index: u64) -> Option<u64> {
-        self.raw.raft.raft_log.term(index).ok()
+        // Raft itself gives 0 for what it does not have.
+        let there = (self.first_index() - 1..=self.last_index()).contains(&index);
+        if there { self.raw.raft.raft_log.term(index).ok() } else { None }
     }
 
     /// The membership as of the last entry handed over.
