@@ -62,7 +62,7 @@ impl NodeArguments {
             BackendError::Engine(error) => Error::Backend(error.to_string()),
             wrong => Error::Config(format!("backend: {wrong}")),
         })?;
-        run_node(config, transport, backend, axum::Router::new()).await
+        run_node(config, transport, backend, |_| axum::Router::new()).await
     }
 }
 

@@ -61,6 +61,13 @@ pub enum PredictError {
         /// The model's reason.
         reason: String,
     },
+    /// The request crashed the models of a majority of the nodes, and was put aside. It has a position, and no other outcome
+    /// ever. Definite: the same request would crash them again.
+    #[error("the request at position {position} crashes the model, and was quarantined")]
+    Quarantined {
+        /// The request's position.
+        position: u64,
+    },
     /// The node stops, and the request was never proposed. Definite.
     #[error("the node is shutting down")]
     Stopped,
@@ -124,6 +131,10 @@ pub enum Error {
     /// The directory went back in time, or runs twice.
     #[error("stale data directory: {0}")]
     StaleDirectory(String),
+    /// Bytes that the log had synced are not what was written. The next start sets the directory aside and joins anew, if the
+    /// other nodes hold everything.
+    #[error("damaged data directory: {0}")]
+    Damaged(String),
     /// An address cannot be listened on. It may be free again later: a program that started again can find that another
     /// took its port meanwhile.
     #[error("cannot listen on {address} for {purpose}: {reason}")]
@@ -161,6 +172,7 @@ impl Error {
             }
             Error::Storage(why) => Error::Storage(why.clone()),
             Error::StaleDirectory(why) => Error::StaleDirectory(why.clone()),
+            Error::Damaged(why) => Error::Damaged(why.clone()),
             Error::Listen { purpose, address, reason } => {
                 Error::Listen { purpose, address: *address, reason: reason.clone() }
             }
@@ -172,13 +184,13 @@ impl Error {
     }
 
     /// The exit status for a process that ends because of this error: 64 usage, 74 storage, 75 directory in use, 76 stale
-    /// directory, 70 else (after BSD's `sysexits.h`). Only 64 says that another try would end the same way.
+    /// or damaged directory, 70 else (after BSD's `sysexits.h`). Only 64 says that another try would end the same way.
     pub fn exit_status(&self) -> u8 {
         match self {
             Error::Config(_) | Error::Members(_) | Error::OtherNode { .. } => 64,
             Error::Storage(_) => 74,
             Error::DirectoryInUse(_) => 75,
-            Error::StaleDirectory(_) => 76,
+            Error::StaleDirectory(_) | Error::Damaged(_) => 76,
             Error::Listen { .. }
             | Error::Backend(_)
             | Error::Transport(_)

@@ -11,6 +11,7 @@ pub mod digest;
 mod directory;
 mod driver;
 mod error;
+mod event;
 pub mod founding;
 #[cfg(feature = "http")]
 pub mod http;
@@ -23,7 +24,9 @@ mod node;
 mod predictor;
 #[cfg(all(feature = "http", feature = "supervisor"))]
 mod program;
+pub mod quarantine;
 pub mod replica;
+mod report;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
 mod snapshot;
@@ -34,9 +37,11 @@ pub mod transport;
 
 pub use codec::Malformed;
 pub use command::{
-    Command, CommandView, Origin, OriginView, Request, RequestKind, RequestView, Requests, SessionRequest,
+    Command, CommandView, Decision, Origin, OriginView, Request, RequestKind, RequestView, Requests,
+    SessionRequest,
 };
 pub use error::{Error, PredictError, WipeError};
+pub use event::{Events, NodeEvent};
 pub use ids::{Birth, ClusterId, NodeId, RaftId};
 pub use membership::{Genesis, Member, MemberList, MemberListError, Membership};
 pub use model::{Context, Model, ModelError, ModelPredictor};

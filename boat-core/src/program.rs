@@ -8,8 +8,8 @@ use crate::supervisor::StopSignals;
 use crate::transport::Transport;
 use crate::{Error, Node, Predictor, http};
 
-/// Runs a node with its HTTP frontend until ctrl-C, SIGTERM, or until it cannot go on; then stops both cleanly. `routes` are
-/// served beside the frontend's own. A second signal ends the wait for a clean stop.
+/// Runs a node with its HTTP frontend until ctrl-C, SIGTERM, or until it cannot go on; then stops both cleanly. `routes`
+/// makes what is served beside the frontend's own routes, given the node; `|_| Router::new()` for none. A second signal ends the wait for a clean stop.
 ///
 /// # Errors
 /// Why the node could not start, or not go on. [`Error::exit_status`] says what to end the process with.
@@ -17,7 +17,7 @@ pub async fn run_node<B: Clone>(
     config: Checked<NodeConfig<B>>,
     transport: impl Transport,
     predictor: impl Predictor,
-    routes: Router,
+    routes: impl FnOnce(&Node) -> Router,
 ) -> Result<(), Error> {
     let stopping = |error: std::io::Error| Error::Internal(format!("no signals: {error}"));
     let mut signals = StopSignals::listen().map_err(stopping)?;
@@ -30,6 +30,7 @@ pub async fn run_node<B: Clone>(
         .transport(transport)
         .start_predictor(predictor)
         .await?;
+    let routes = routes(&node);
     let server = http::serve(listener, node.clone(), options, routes).map_err(taken)?;
     log::info!("node {}: serving HTTP on http://{}", node.id(), server.local_address());
     tokio::select! {

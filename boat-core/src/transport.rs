@@ -11,6 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::log::LogEntry;
+pub use crate::report::{Ailment, Ailments, CHECKPOINTS_MAX, Checkpoint, HOLDS_MAX, Hold, Report};
 pub use crate::snapshot::SnapshotName;
 use crate::{Birth, ClusterId, Genesis, MemberList, NodeId, RaftId};
 
@@ -168,6 +169,8 @@ pub enum PeerMessage {
     SnapshotAnswer(SnapshotAnswer),
     /// A part of a snapshot.
     SnapshotPiece(SnapshotPiece),
+    /// What a node says of itself to the other members.
+    Report(Box<Report>),
 }
 
 /// A leader's offer of a snapshot. Repeated until it is answered.

@@ -9,6 +9,7 @@
 
 use std::time::Duration;
 
+use boat_core::config::{Limits, NoBackend, NodeConfig};
 use boat_core::transport::local::LocalNetwork;
 use boat_core::{Context, Json, MemberList, Model, Node, NodeId, Phase, PredictError};
 use serde::{Deserialize, Serialize};
@@ -39,6 +40,7 @@ struct Cluster {
     network: LocalNetwork,
     directory: tempfile::TempDir,
     members: MemberList,
+    limits: Limits,
 }
 
 impl Cluster {
@@ -48,11 +50,14 @@ impl Cluster {
             network: LocalNetwork::new(),
             directory: tempfile::tempdir().unwrap(),
             members: MemberList::new(members).unwrap(),
+            limits: Limits::default(),
         }
     }
 
     async fn start(&self, node: u16) -> ChainNode {
+        let config = NodeConfig::<NoBackend> { limits: self.limits.clone(), ..NodeConfig::default() };
         Node::builder(node)
+            .config(config)
             .data_dir(self.directory.path().join(node.to_string()))
             .members(self.members.clone())
             .transport(self.network.transport())
@@ -231,6 +236,42 @@ async fn a_damaged_log_is_kept_aside_and_the_node_joins_anew() {
     let mut bytes = std::fs::read(&segment).unwrap();
     bytes[place + 1] ^= 0x40;
     std::fs::write(&segment, bytes).unwrap();
+    let again = cluster.start(1).await;
+    ready(&again).await;
+    nodes.push(again);
+    last = nodes[0].predict("after".into()).await.unwrap().position;
+    agree(&nodes, last).await;
+    assert!(directory.join("aside-0/log").exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn damage_in_a_sealed_segment_is_found_by_the_replay_and_kept_aside() {
+    const SMALL: usize = 16 << 10;
+    let limits = Limits {
+        request_bytes_max: SMALL,
+        command_bytes_max: SMALL,
+        segment_bytes: 2 * SMALL,
+        ..Limits::default()
+    };
+    let cluster = Cluster { limits, ..Cluster::new(3) };
+    let mut nodes = cluster.start_all().await;
+    let mut last = 0;
+    for n in 0..30 {
+        let long = format!("{n} {}", "x".repeat(SMALL / 4));
+        last = nodes[n % 3].predict(long).await.unwrap().position;
+    }
+    agree(&nodes, last).await;
+    nodes.remove(1).shutdown().await.unwrap();
+    let directory = cluster.directory.path().join("1");
+    let first = directory.join("log/0000000000000001.segment");
+    assert!(directory.join("log/0000000000000002.segment").exists());
+    let mut bytes = std::fs::read(&first).unwrap();
+    let place = bytes.windows(8).position(|part| part == b"xxxxxxxx").unwrap();
+    bytes[place] ^= 0x40;
+    std::fs::write(&first, bytes).unwrap();
+    // Opening reads the last segment only, so the damage is met while the node serves.
+    let ended = tokio::time::timeout(PATIENCE, cluster.start(1).await.stopped()).await.unwrap();
+    assert!(matches!(ended, Err(boat_core::Error::Damaged(_))), "{ended:?}");
     let again = cluster.start(1).await;
     ready(&again).await;
     nodes.push(again);

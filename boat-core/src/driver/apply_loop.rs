@@ -11,7 +11,7 @@ use super::feed::Pulled;
 use super::progress::Progress;
 use super::shared::{AppliedView, Shared};
 use crate::apply::{Applied, Applier, Batch, SessionLimits};
-use crate::log::{LogEntry, LogReader};
+use crate::log::{LogEntry, LogError, LogReader};
 use crate::replica::RequestId;
 use crate::{CallOutcome, Predictor, PredictorError};
 
@@ -31,6 +31,8 @@ enum End {
     Stopped,
     /// The predictor's state is gone: it has to see everything again.
     StateLost(String),
+    /// The log cannot be read: the node stops.
+    Unreadable(LogError),
     /// Something that must not be: the node stops.
     Fatal(String),
 }
@@ -52,6 +54,7 @@ impl<P: Predictor> ApplyLoop<P> {
         loop {
             match self.pass().await {
                 End::Stopped => return,
+                End::Unreadable(error) => return self.shared.inbox.push(super::unreadable(&error)),
                 End::Fatal(why) => return self.shared.inbox.push(Event::ApplierFailed(why)),
                 End::StateLost(why) => {
                     log::warn!("node {}: {why}; replaying from the first request", self.shared.node);
@@ -106,10 +109,9 @@ impl<P: Predictor> ApplyLoop<P> {
         last: u64,
         progress: &mut Progress,
     ) -> Result<(), End> {
-        let reading = |error| End::Fatal(format!("reading the log: {error}"));
-        let mut scan = self.reader.scan_ahead(applier.index() + 1, last + 1).map_err(reading)?;
+        let mut scan = self.reader.scan_ahead(applier.index() + 1, last + 1).map_err(End::Unreadable)?;
         let mut entries = Vec::new();
-        while scan.next_block(&mut entries).map_err(reading)? {
+        while scan.next_block(&mut entries).map_err(End::Unreadable)? {
             if self.shared.feed.is_stopped() {
                 return Err(End::Stopped);
             }

@@ -36,7 +36,7 @@ impl FetchThread {
             for Fetch { low, high, bytes_max } in asked {
                 match reader.entries(low, high, bytes_max) {
                     Ok(entries) => shared.inbox.push(Event::Fetched { low, entries }),
-                    Err(error) => return shared.inbox.push(Event::StorageFailed(error.to_string())),
+                    Err(error) => return shared.inbox.push(super::unreadable(&error)),
                 }
             }
         })?;

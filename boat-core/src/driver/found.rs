@@ -112,7 +112,7 @@ impl<P: Predictor> Launch<P> {
         let shared = self.shared.clone();
         let (driver, applier) = self.assemble(genesis, raft_id, log, recovered)?;
         let ended = driver.run();
-        if let Err(Error::StaleDirectory(why)) = &ended {
+        if let Err(Error::StaleDirectory(why) | Error::Damaged(why)) = &ended {
             // The next start sets it aside, where the others can do without it.
             Directory::mark_stale(files.as_ref(), &path, why)?;
         }
@@ -194,6 +194,7 @@ impl<P: Predictor> Launch<P> {
             | Event::Answered(_)
             | Event::Fetched { .. }
             | Event::DiskFull(_)
+            | Event::LogDamaged(_)
             | Event::ApplierFailed(_) => {}
         }
         Ok(false)

@@ -26,7 +26,7 @@ use self::log_thread::{LogThread, Write};
 pub(crate) use self::reception::FrontDesk;
 pub(crate) use self::shared::Shared;
 pub(crate) use self::waiters::{Reply, Waiters};
-use crate::log::LogEntry;
+use crate::log::{LogEntry, LogError};
 use crate::replica::{Fatal, Input, Output, Replica, RequestId};
 use crate::transport::{Introduction, PeerEvent, PeerLinks, PeerMessage, Refusal};
 use crate::{Birth, Error, Genesis, MemberList, Membership, NodeId};
@@ -70,6 +70,8 @@ pub(crate) enum Event {
     DiskFull(bool),
     /// The log cannot be written any more.
     StorageFailed(String),
+    /// Bytes that had been synced were read back as others.
+    LogDamaged(String),
     /// The applier cannot go on.
     ApplierFailed(String),
     /// The node is to stop; `true` to hand over first.
@@ -192,6 +194,7 @@ impl Driver {
                 self.step(Input::MayLeave { within_ticks: self.ticks(within) }, outputs)
             }
             Event::StorageFailed(why) => Err(Error::Storage(why)),
+            Event::LogDamaged(why) => Err(Error::Damaged(why)),
             Event::ApplierFailed(why) => Err(Error::Internal(why)),
             Event::Stop { gracefully } => {
                 let wait = if gracefully { HAND_OVER_MAX } else { Duration::ZERO };
@@ -291,6 +294,14 @@ impl Driver {
     fn ticks(&self, time: Duration) -> u64 {
         let ticks = time.as_nanos().div_ceil(self.around.tick.as_nanos().max(1));
         u64::try_from(ticks).unwrap_or(u64::MAX)
+    }
+}
+
+/// What a log that cannot be read means for the node. Damage sends the directory aside; a disk that fails may work again.
+fn unreadable(error: &LogError) -> Event {
+    match error {
+        LogError::Corrupt { .. } | LogError::Regressed { .. } => Event::LogDamaged(error.to_string()),
+        _ => Event::StorageFailed(error.to_string()),
     }
 }
 

@@ -10,6 +10,7 @@ use super::feed::Feed;
 use super::inbox::Inbox;
 use super::waiters::Waiters;
 use crate::digest::Digest;
+use crate::event::{EventSender, NodeEvent};
 use crate::replica::Replica;
 use crate::{Alarm, BackendStatus, Error, Genesis, Membership, NodeId, Phase, ReplayProgress};
 
@@ -63,6 +64,7 @@ pub(crate) struct Shared {
     /// Changes whenever the phase may have.
     changes: watch::Sender<u64>,
     ended: watch::Sender<Option<Ended>>,
+    pub(crate) events: EventSender,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -87,6 +89,7 @@ impl Shared {
             replayed: AtomicBool::new(false),
             changes: watch::Sender::new(0),
             ended: watch::Sender::new(None),
+            events: EventSender::default(),
         }
     }
 
@@ -126,6 +129,9 @@ impl Shared {
                 }
                 None => log::info!("node {}: nobody leads in term {}", self.node, replica.term()),
             }
+        }
+        if view.leader != leader {
+            self.events.tell(NodeEvent::Leader { leader, term: replica.term() });
         }
         view.leader = leader;
         view.is_leader = replica.is_leader();
@@ -185,10 +191,14 @@ impl Shared {
 
     pub(crate) fn set_replay(&self, progress: Option<ReplayProgress>) {
         *lock(&self.replay) = progress;
+        if let Some(progress) = progress {
+            self.events.tell(NodeEvent::Replay(progress));
+        }
         self.changed();
     }
 
     pub(crate) fn changed(&self) {
+        self.events.compare(|| (self.phase(), self.alarms()));
         self.changes.send_modify(|count| *count += 1);
     }
 
@@ -237,6 +247,7 @@ impl Shared {
             first
         });
         self.changed();
+        self.events.end();
     }
 
     pub(crate) fn ended(&self) -> watch::Receiver<Option<Ended>> {

@@ -23,7 +23,7 @@ pub use self::predict::Predict;
 use self::session::FrontendSession;
 use crate::config::{Checked, NodeConfig};
 use crate::driver::{Event, Shared};
-use crate::{Check, Error, MemberStatus, NodeId, Phase, Status};
+use crate::{Check, Error, Events, MemberStatus, NodeId, Phase, RequestKind, Status};
 
 /// How requests and answers of a [`Node`] look: raw bytes, or a model's own types as JSON.
 pub trait Interface: Send + Sync + 'static {
@@ -172,7 +172,19 @@ impl<I: Interface> Node<I> {
     /// Asks for a prediction. Works on any node: a follower forwards to the leader. Await the result, perhaps after
     /// [`Predict::key`] and [`Predict::within`].
     pub fn predict(&self, request: I::Request) -> Predict<'_, I> {
-        Predict::new(self, request)
+        Predict::new(&self.inner, RequestKind::Predict, I::encode(request))
+    }
+
+    /// Tells the model what turned out to be true, in the same order as predictions and with the same promises: under its
+    /// key it is applied once. The model sees it as [`RequestKind::Feedback`].
+    pub fn feedback(&self, request: I::Request) -> Predict<'_, I> {
+        Predict::new(&self.inner, RequestKind::Feedback, I::encode(request))
+    }
+
+    /// Changes the backend's configuration, on every node at the same place in the order. What `change` means is the
+    /// predictor's affair, which sees it as [`RequestKind::Configure`].
+    pub fn configure(&self, change: impl Into<Bytes>) -> Predict<'_, Raw> {
+        Predict::new(&self.inner, RequestKind::Configure, Ok(change.into()))
     }
 
     /// Waits until the node serves: its log is replayed, it knows of a leader, and nothing older is missing.
@@ -230,6 +242,11 @@ impl<I: Interface> Node<I> {
         ended
     }
 
+    /// What happens to the node from now on: leaders, readiness, replay, alarms. Bounded, and tells when it lags behind.
+    pub fn events(&self) -> Events {
+        self.inner.shared.events.subscribe()
+    }
+
     /// What the node says of itself: an owned copy.
     pub fn status(&self) -> Status {
         let shared = &self.inner.shared;
@@ -261,13 +278,14 @@ impl<I: Interface> Node<I> {
             alarms: shared.alarms(),
         }
     }
-
-    fn request_timeout(&self) -> Duration {
-        Duration::from_millis(self.inner.config.http.request_timeout_ms)
-    }
 }
 
 impl Inner {
+    /// How long a request waits that does not say.
+    fn request_timeout(&self) -> Duration {
+        Duration::from_millis(self.config.http.request_timeout_ms)
+    }
+
     /// Lets go of everything, once the node has stopped.
     fn end(&self) {
         self.end_threads();

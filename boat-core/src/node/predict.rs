@@ -1,6 +1,7 @@
-//! Asking for one prediction.
+//! Asking for one prediction, or anything else that takes a position.
 
 use std::future::{Future, IntoFuture};
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use rand::RngCore;
 use tokio::time::Instant;
 
 use super::session::RetryKey;
-use super::{Answer, Inner, Interface, Node};
+use super::{Answer, Inner, Interface};
 use crate::apply::{Applied, Outcome, Refused, opening_body};
 use crate::driver::{Event, Reply};
 use crate::replica::{Failure, RequestId};
@@ -24,21 +25,23 @@ const DRIVER_GRACE: Duration = Duration::from_secs(1);
 /// How often a request without a key is begun again in another session because its own had expired.
 const SESSIONS_TRIED_MAX: usize = 3;
 
-/// A prediction that is about to be asked for: await it.
+/// A request that is about to be asked: a prediction, feedback, or a configuration change. Await it.
 #[must_use = "nothing is asked before it is awaited"]
 pub struct Predict<'a, I: Interface> {
-    node: &'a Node<I>,
-    request: I::Request,
+    inner: &'a Inner,
+    /// The request's bytes, or why it has none.
+    body: Result<Bytes, String>,
     kind: RequestKind,
     key: Option<(Bytes, String)>,
     within: Duration,
     checked: bool,
+    interface: PhantomData<fn() -> I>,
 }
 
 impl<'a, I: Interface> Predict<'a, I> {
-    pub(super) fn new(node: &'a Node<I>, request: I::Request) -> Self {
-        let within = node.request_timeout();
-        Predict { node, request, kind: RequestKind::Predict, key: None, within, checked: false }
+    pub(super) fn new(inner: &'a Inner, kind: RequestKind, body: Result<Bytes, String>) -> Self {
+        let within = inner.request_timeout();
+        Predict { inner, body, kind, key: None, within, checked: false, interface: PhantomData }
     }
 
     /// Names the request: a retry with the same key and the same request gets the first outcome, from any node, for ten
@@ -51,8 +54,14 @@ impl<'a, I: Interface> Predict<'a, I> {
         self.scoped_key(bytes, key)
     }
 
+    /// Names the request by a client's key within the scope of its token, as the HTTP frontend does.
+    #[cfg(feature = "http")]
+    pub fn idempotency_key(self, key: &crate::http::IdempotencyKey) -> Self {
+        self.scoped_key(key.to_bytes(), key.key().to_owned())
+    }
+
     /// Like [`Predict::key`], with the bytes that stand for key and caller in the log.
-    pub(crate) fn scoped_key(mut self, scoped: Bytes, key: String) -> Self {
+    fn scoped_key(mut self, scoped: Bytes, key: String) -> Self {
         self.key = Some((scoped, key));
         self
     }
@@ -60,13 +69,6 @@ impl<'a, I: Interface> Predict<'a, I> {
     /// How long to wait for the answer. Default: `http.request_timeout_ms` of the configuration.
     pub fn within(mut self, within: Duration) -> Self {
         self.within = within;
-        self
-    }
-
-    /// What kind of request this is. Default: a prediction.
-    #[cfg(feature = "http")]
-    pub(crate) fn kind(mut self, kind: RequestKind) -> Self {
-        self.kind = kind;
         self
     }
 
@@ -78,11 +80,11 @@ impl<'a, I: Interface> Predict<'a, I> {
     }
 
     async fn ask(self) -> Result<Answer<I::Response>, PredictError> {
-        let body = I::encode(self.request).map_err(PredictError::Invalid)?;
+        let body = self.body.map_err(PredictError::Invalid)?;
         if !self.checked {
-            (self.node.inner.check)(self.kind, &body).map_err(PredictError::Invalid)?;
+            (self.inner.check)(self.kind, &body).map_err(PredictError::Invalid)?;
         }
-        let asked = Asked { inner: &self.node.inner, kind: self.kind, body, within: self.within };
+        let asked = Asked { inner: self.inner, kind: self.kind, body, within: self.within };
         let (outcome, replayed, key) = asked.ask(self.key).await?;
         let Outcome { position, term, result } = outcome;
         match result {
@@ -91,6 +93,7 @@ impl<'a, I: Interface> Predict<'a, I> {
                 Ok(Answer { output, position, term, replayed, key })
             }
             CallOutcome::Rejected(reason) => Err(PredictError::Rejected { position, reason }),
+            CallOutcome::Quarantined => Err(PredictError::Quarantined { position }),
         }
     }
 }

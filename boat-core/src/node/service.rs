@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Answer, Node};
+use super::{Answer, Node, Predict, Raw};
 use crate::http::{IdempotencyKey, MetricsText, Service};
 use crate::{Alarm, NodeId, PredictError, RequestKind, Status, WipeError};
 
@@ -28,9 +28,9 @@ impl Service for Node {
         key: Option<IdempotencyKey>,
         within: Duration,
     ) -> Result<Answer<Bytes>, PredictError> {
-        let predict = Node::predict(self, body).kind(kind).within(within).checked();
+        let predict = Predict::<Raw>::new(&self.inner, kind, Ok(body)).within(within).checked();
         match key {
-            Some(key) => predict.scoped_key(key.to_bytes(), key.key().to_owned()).await,
+            Some(key) => predict.idempotency_key(&key).await,
             None => predict.await,
         }
     }

@@ -511,7 +511,7 @@ impl Replica {
             PeerMessage::SnapshotAnswer(answer) => self.on_snapshot_answer(from_raft_id, &answer, outputs),
             PeerMessage::SnapshotPiece(piece) => self.on_snapshot_piece(from_raft_id, piece, outputs),
             // Introductions are answered by the driver, which knows the genesis.
-            PeerMessage::Introduction(_) => {}
+            PeerMessage::Introduction(_) | PeerMessage::Report(_) => {}
         }
         Ok(())
     }
