@@ -49,4 +49,4 @@ pub use node::{Answer, Interface, Json, Node, NodeBuilder, Predict, Raw};
 pub use predictor::{Call, CallOutcome, Check, FrozenState, Predictor, PredictorError, StateKind};
 #[cfg(all(feature = "http", feature = "supervisor"))]
 pub use program::run_node;
-pub use status::{Alarm, BackendStatus, MemberStatus, Phase, ReplayProgress, Status};
+pub use status::{Alarm, BackendStatus, MemberStatus, Phase, ReplayProgress, SnapshotStatus, Status};

@@ -179,6 +179,12 @@ impl Applier {
         Applier { limits, ..Applier::default() }
     }
 
+    /// For a mutant of the simulator: the same without what it knows of clients.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn without_sessions(&self) -> Self {
+        Applier { sessions: Sessions::default(), keys: Keys::default(), ..self.clone() }
+    }
+
     /// The position of the last applied request.
     pub fn position(&self) -> u64 {
         self.position

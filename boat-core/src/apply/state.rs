@@ -7,7 +7,7 @@
 //! 17       a session: id u64 | term u64 | secret u64 | active_age_ms u64 | outcomes_max u32 | lowest u64 | end u64
 //! 18       outcomes of the session before: n x (sequence u64 | hash u128 | outcome)
 //! 19       keys, oldest first: n x (came_age_ms u64 | key_bytes u16 | key | hash u128 | outcome)
-//! outcome  position u64 | term u64 | kind u8 (0 output, 1 rejection) | bytes u32 | that many bytes
+//! outcome  position u64 | term u64 | kind u8 (0 output, 1 rejection, 2 quarantined) | bytes u32 | that many bytes
 //! ```
 //! Sections 18 and 19 may stand several times, so that none is long. What is added to the state gets a tag of its own; a
 //! reader refuses tags that it does not know, because what it left out would be missing on this node alone.
@@ -113,6 +113,7 @@ fn put_outcome(out: &mut Vec<u8>, outcome: &Outcome) -> io::Result<()> {
     let (kind, bytes) = match &outcome.result {
         CallOutcome::Output(output) => (0, output.as_ref()),
         CallOutcome::Rejected(why) => (1, why.as_bytes()),
+        CallOutcome::Quarantined => (2, &[][..]),
     };
     out.extend_from_slice(&outcome.position.to_le_bytes());
     out.extend_from_slice(&outcome.term.to_le_bytes());
@@ -130,6 +131,7 @@ fn get_outcome(reader: &mut Reader<'_>) -> Result<Outcome, Malformed> {
     let result = match kind {
         0 => CallOutcome::Output(Bytes::copy_from_slice(bytes)),
         1 => CallOutcome::Rejected(String::from_utf8(bytes.to_vec()).map_err(|_| reader.malformed())?),
+        2 if bytes.is_empty() => CallOutcome::Quarantined,
         _ => return Err(Malformed("outcome of an unknown kind")),
     };
     Ok(Outcome { position, term, result })

@@ -1,15 +1,17 @@
 //! The applier's thread: pulls committed entries, runs them through the predictor and answers who waits.
 //!
-//! A restart, a lost backend and normal service are one loop: a fresh predictor, and the log from its first entry on.
+//! A restart, a lost backend and normal service are one loop: a predictor that is fresh or comes from a snapshot, and the log
+//! behind that.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Event;
-use super::feed::Pulled;
+use super::feed::{Feed, Pulled};
 use super::progress::Progress;
 use super::shared::{AppliedView, Shared};
+use super::snapshots::Taking;
 use crate::apply::{Applied, Applier, Batch, SessionLimits};
 use crate::log::{LogEntry, LogError, LogReader};
 use crate::replica::RequestId;
@@ -20,17 +22,19 @@ const BATCH_CALLS_MAX: usize = 1_024;
 /// The bytes of entries taken from the feed at once, about.
 const PULL_BYTES_MAX: usize = 4 << 20;
 /// How long to wait before an unavailable backend is tried again: doubled each time, from the first to the second.
-const RETRY_WAIT: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+pub(super) const RETRY_WAIT: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
 /// How long to wait before a state that is lost again and again is rebuilt once more, at the longest.
 const REBUILD_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// Why a pass over the log ended.
-enum End {
+pub(super) enum End {
     /// The node stops.
     Stopped,
     /// The predictor's state is gone: it has to see everything again.
     StateLost(String),
+    /// A snapshot took the log's place: it goes on from there.
+    Installed,
     /// The log cannot be read: the node stops.
     Unreadable(LogError),
     /// Something that must not be: the node stops.
@@ -43,6 +47,9 @@ pub(crate) struct ApplyLoop<P> {
     pub(crate) predictor: P,
     pub(crate) reader: LogReader,
     pub(crate) limits: SessionLimits,
+    pub(crate) snapshots: Taking,
+    /// Somebody needs a snapshot, and it was not taken yet.
+    pub(crate) snapshot_wanted: bool,
     /// Which sessions the handles were told of.
     pub(crate) published_sessions: Option<u64>,
 }
@@ -54,10 +61,11 @@ impl<P: Predictor> ApplyLoop<P> {
         loop {
             match self.pass().await {
                 End::Stopped => return,
+                End::Installed => {}
                 End::Unreadable(error) => return self.shared.inbox.push(super::unreadable(&error)),
                 End::Fatal(why) => return self.shared.inbox.push(Event::ApplierFailed(why)),
                 End::StateLost(why) => {
-                    log::warn!("node {}: {why}; replaying from the first request", self.shared.node);
+                    log::warn!("node {}: {why}; rebuilding it", self.shared.node);
                     self.shared.replayed.store(false, Ordering::Release);
                     self.shared.set_backend(|backend| {
                         backend.healthy = false;
@@ -77,13 +85,14 @@ impl<P: Predictor> ApplyLoop<P> {
         }
     }
 
-    /// One life of the predictor: from fresh, through the whole log, and on.
+    /// One life of the predictor: from fresh or a snapshot, through the log behind that, and on.
     async fn pass(&mut self) -> End {
-        if let Err(end) = self.reset().await {
-            return end;
-        }
-        let mut applier = Applier::new(self.limits);
+        let mut applier = match self.begin().await {
+            Ok(applier) => applier,
+            Err(end) => return end,
+        };
         self.published_sessions = None;
+        self.publish(&applier);
         let mut batch = Batch::default();
         let mut progress = Progress::start(&self.shared);
         loop {
@@ -91,6 +100,7 @@ impl<P: Predictor> ApplyLoop<P> {
             let pulled = self.shared.feed.pull(applier.index() + 1, PULL_BYTES_MAX).await;
             let applied = match pulled {
                 Pulled::Stopped => return End::Stopped,
+                Pulled::Installed => return End::Installed,
                 Pulled::Entries(entries) => {
                     self.apply(&mut applier, &mut batch, &entries, &mut progress).await
                 }
@@ -109,15 +119,28 @@ impl<P: Predictor> ApplyLoop<P> {
         last: u64,
         progress: &mut Progress,
     ) -> Result<(), End> {
-        let mut scan = self.reader.scan_ahead(applier.index() + 1, last + 1).map_err(End::Unreadable)?;
+        // What a snapshot is about to take the place of is not there any more: the feed says when it has.
+        let unreadable = |feed: &Feed, next, error| match error {
+            LogError::OutOfRange { .. } if feed.awaits_install(next) => Ok(()),
+            error => Err(End::Unreadable(error)),
+        };
+        let next = applier.index() + 1;
+        let mut scan = match self.reader.scan_ahead(next, last + 1) {
+            Ok(scan) => scan,
+            Err(error) => return unreadable(&self.shared.feed, next, error),
+        };
         let mut entries = Vec::new();
-        while scan.next_block(&mut entries).map_err(End::Unreadable)? {
+        loop {
+            match scan.next_block(&mut entries) {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                Err(error) => return unreadable(&self.shared.feed, scan.next_index(), error),
+            }
             if self.shared.feed.is_stopped() {
                 return Err(End::Stopped);
             }
             self.apply(applier, batch, &entries, progress).await?;
         }
-        Ok(())
     }
 
     async fn apply(
@@ -138,7 +161,9 @@ impl<P: Predictor> ApplyLoop<P> {
                 progress.advanced(&self.shared, applier);
             }
         }
-        Ok(())
+        let bytes: usize = entries.iter().map(|entry| entry.data.len()).sum();
+        self.snapshots.applied(bytes as u64);
+        self.snapshot_if_due(applier).await
     }
 
     async fn run_batch(&mut self, applier: &mut Applier, batch: &mut Batch) -> Result<(), End> {
@@ -205,7 +230,7 @@ impl<P: Predictor> ApplyLoop<P> {
         Ok(done)
     }
 
-    async fn reset(&mut self) -> Result<(), End> {
+    pub(super) async fn reset(&mut self) -> Result<(), End> {
         let mut wait = RETRY_WAIT.0;
         while let Err(PredictorError::Unavailable(why) | PredictorError::StateLost(why)) =
             self.predictor.reset().await
@@ -216,14 +241,14 @@ impl<P: Predictor> ApplyLoop<P> {
         Ok(())
     }
 
-    fn healthy(&self) {
+    pub(super) fn healthy(&self) {
         self.shared.set_backend(|backend| {
             backend.healthy = true;
             backend.error = None;
         });
     }
 
-    async fn unavailable(&self, why: String, wait: &mut Duration) -> Result<(), End> {
+    pub(super) async fn unavailable(&self, why: String, wait: &mut Duration) -> Result<(), End> {
         let known = self.shared.backend();
         if known.healthy || known.error.as_ref() != Some(&why) {
             log::warn!("node {}: {why}; trying again", self.shared.node);

@@ -9,9 +9,13 @@ mod found;
 mod free_space;
 mod inbox;
 mod log_thread;
+mod memberships;
 mod progress;
 mod reception;
+mod restore;
 mod shared;
+mod snapshots;
+mod transfer_thread;
 mod waiters;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -23,11 +27,14 @@ pub(crate) use self::apply_loop::ApplyLoop;
 use self::fetch_thread::{Fetch, FetchThread};
 pub(crate) use self::found::Launch;
 use self::log_thread::{LogThread, Write};
+pub(crate) use self::memberships::Memberships;
 pub(crate) use self::reception::FrontDesk;
 pub(crate) use self::shared::Shared;
+use self::transfer_thread::TransferThread;
 pub(crate) use self::waiters::{Reply, Waiters};
 use crate::log::{LogEntry, LogError};
 use crate::replica::{Fatal, Input, Output, Replica, RequestId};
+use crate::snapshot::Job;
 use crate::transport::{Introduction, PeerEvent, PeerLinks, PeerMessage, Refusal};
 use crate::{Birth, Error, Genesis, MemberList, Membership, NodeId};
 
@@ -59,6 +66,8 @@ pub(crate) enum Event {
         /// The entries.
         entries: Vec<LogEntry>,
     },
+    /// Something was done with a snapshot.
+    Snapshot(Input),
     /// May this node be wiped?
     MayLeave {
         /// How long to ask.
@@ -98,13 +107,20 @@ pub(crate) struct Driver {
     replica: Replica,
     log: LogThread,
     fetch: FetchThread,
+    transfer: TransferThread,
     leave_verdict: Option<tokio::sync::oneshot::Sender<Option<bool>>>,
     stop: Option<Instant>,
 }
 
 impl Driver {
-    pub(crate) fn new(around: Surroundings, replica: Replica, log: LogThread, fetch: FetchThread) -> Self {
-        Driver { around, replica, log, fetch, leave_verdict: None, stop: None }
+    pub(crate) fn new(
+        around: Surroundings,
+        replica: Replica,
+        log: LogThread,
+        fetch: FetchThread,
+        transfer: TransferThread,
+    ) -> Self {
+        Driver { around, replica, log, fetch, transfer, leave_verdict: None, stop: None }
     }
 
     /// Runs until the node stops. Everybody who waits has been answered when it returns.
@@ -124,6 +140,7 @@ impl Driver {
         self.around.shared.waiters.close();
         self.around.shared.feed.stop();
         self.fetch.finish();
+        self.transfer.finish();
         self.log.finish();
         ended
     }
@@ -189,6 +206,7 @@ impl Driver {
             }
             Event::DiskFull(full) => self.step(Input::DiskFull(full), outputs),
             Event::Fetched { low, entries } => self.step(Input::Fetched { low, entries }, outputs),
+            Event::Snapshot(input) => self.step(input, outputs),
             Event::MayLeave { within, verdict } => {
                 self.leave_verdict = Some(verdict);
                 self.step(Input::MayLeave { within_ticks: self.ticks(within) }, outputs)
@@ -250,6 +268,9 @@ impl Driver {
             match output {
                 Output::Send { to, message } => sends.entry(to).or_default().push(message),
                 Output::Append { mark, write, sync } => {
+                    if let Some(start) = write.start {
+                        self.around.shared.feed.await_install(start.index);
+                    }
                     // When the log's thread is gone, why is in the inbox.
                     self.log.write(Write { mark, write, sync });
                 }
@@ -257,11 +278,24 @@ impl Driver {
                 Output::Fetch { low, high, bytes_max } => self.fetch.ask(Fetch { low, high, bytes_max }),
                 // Told right after the step that gave it up.
                 Output::Failed { .. } => {}
-                Output::Membership(membership) => self.set_peers(&membership),
+                Output::Membership(membership) => {
+                    self.set_peers(&membership);
+                    self.around.shared.memberships.push(membership);
+                }
+                Output::TakeSnapshot => self.around.shared.feed.want_snapshot(),
                 Output::MayLeave(verdict) => {
                     if let Some(waiting) = self.leave_verdict.take() {
                         // Who asked may have gone away.
                         let _ = waiting.send(verdict);
+                    }
+                }
+                snapshot @ (Output::ReadSnapshot { .. }
+                | Output::BeginSnapshot(_)
+                | Output::WriteSnapshot { .. }
+                | Output::FinishSnapshot(_)
+                | Output::Installed(_)) => {
+                    if let Ok(job) = Job::of(snapshot) {
+                        self.transfer.ask(job);
                     }
                 }
             }
@@ -318,7 +352,7 @@ fn now() -> Instant {
 }
 
 /// The wall clock, in milliseconds since the Unix epoch.
-fn wall_ms() -> u64 {
+pub(crate) fn wall_ms() -> u64 {
     #[expect(clippy::disallowed_methods, reason = "the driver is where time comes in")]
     let now = SystemTime::now();
     let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();

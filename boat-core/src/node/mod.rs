@@ -22,8 +22,8 @@ pub use self::builder::NodeBuilder;
 pub use self::predict::Predict;
 use self::session::FrontendSession;
 use crate::config::{Checked, NodeConfig};
-use crate::driver::{Event, Shared};
-use crate::{Check, Error, Events, MemberStatus, NodeId, Phase, RequestKind, Status};
+use crate::driver::{Event, Shared, wall_ms};
+use crate::{Check, Error, Events, MemberStatus, NodeId, Phase, RequestKind, SnapshotStatus, Status};
 
 /// How requests and answers of a [`Node`] look: raw bytes, or a model's own types as JSON.
 pub trait Interface: Send + Sync + 'static {
@@ -274,6 +274,12 @@ impl<I: Interface> Node<I> {
             backend: shared.backend(),
             cluster: view.cluster.map(|cluster| cluster.to_string()),
             members: membership.members.iter().map(member).collect(),
+            snapshot: shared.snapshot().map(|snapshot| SnapshotStatus {
+                position: snapshot.position,
+                index: snapshot.index,
+                bytes: snapshot.bytes,
+                age_seconds: wall_ms().saturating_sub(snapshot.taken_ms) / 1_000,
+            }),
             waiting: shared.waiters.len(),
             alarms: shared.alarms(),
         }

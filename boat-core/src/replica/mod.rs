@@ -30,7 +30,7 @@ use self::snapshots::Transfers;
 pub(crate) use self::store::FETCHES_MAX;
 use self::store::Store;
 use crate::command::CommandWriter;
-use crate::log::{HardState, LogEntry, LogStart, LogWrite};
+use crate::log::{HardState, LogEntry, LogStart, LogWrite, Recovered};
 use crate::transport::{Forward, ForwardRefusal, ForwardRefused, Join, PeerMessage, SnapshotName};
 use crate::{Member, Membership, NodeId, RaftId};
 
@@ -96,6 +96,24 @@ pub struct ReplicaStart {
     pub last_index: u64,
     /// All entries behind the commit.
     pub tail: Vec<LogEntry>,
+}
+
+impl ReplicaStart {
+    /// What an opened log gives, and the newest snapshot beside it.
+    pub fn of(recovered: Recovered, snapshot: Option<KeptSnapshot>) -> Self {
+        let index = recovered.first_index.saturating_sub(1);
+        let before = recovered.term_starts.partition_point(|(start, _)| *start <= index);
+        let before = before.checked_sub(1).and_then(|place| recovered.term_starts.get(place));
+        ReplicaStart {
+            hard_state: recovered.hard_state,
+            membership: recovered.membership,
+            start: LogStart { index, term: before.map_or(0, |(_, term)| *term) },
+            snapshot,
+            term_starts: recovered.term_starts,
+            last_index: recovered.last_index,
+            tail: recovered.tail,
+        }
+    }
 }
 
 /// Something that happened.

@@ -293,7 +293,7 @@ fn limit<'a>(entries: impl Iterator<Item = &'a Entry>, bytes_max: u64) -> Vec<En
 
 /// Raft's form of a membership.
 pub(super) fn conf_state_of(membership: &Membership) -> ConfState {
-    let ids = |ids: &[crate::RaftId]| ids.iter().map(|id| id.0).collect::<Vec<u64>>();
+    let ids = |ids: &[RaftId]| ids.iter().map(|id| id.0).collect::<Vec<u64>>();
     let mut conf_state = ConfState::default();
     conf_state.set_voters(ids(&membership.voters));
     conf_state.set_learners(ids(&membership.learners));

@@ -27,22 +27,22 @@ impl World {
         self.network.draw_faults(&mut self.context);
         let ids: Vec<NodeId> = self.nodes.keys().copied().collect();
         for id in ids {
-            self.draw_node_faults(id);
+            self.draw_node_faults(id)?;
         }
         Ok(())
     }
 
-    fn draw_node_faults(&mut self, id: NodeId) {
+    fn draw_node_faults(&mut self, id: NodeId) -> Checked {
         let context = &mut self.context;
         let options = context.options.clone();
-        let Some(node) = self.nodes.get_mut(&id) else { return };
+        let Some(node) = self.nodes.get_mut(&id) else { return Ok(()) };
         if context.fault(options.clock_jump_per_mille) {
             context.count(Fault::ClockJump);
             let jump_ms = context.up_to(2 * CLOCK_JUMP_MS_MAX) as i64;
             node.clock_offset_ms = jump_ms - CLOCK_JUMP_MS_MAX as i64;
         }
         if node.is_down() {
-            return;
+            return Ok(());
         }
         if context.fault(options.pause_per_mille) && !node.is_paused(context.now_ms) {
             context.count(Fault::Pause);
@@ -55,8 +55,7 @@ impl World {
         {
             context.count(Fault::BackendLost);
             context.note(0, || format!("node {id} loses its backend's state"));
-            running.replay.reset();
-            running.schedule(context);
+            running.lose_backend(context, &mut self.checker)?;
         }
         if node.running().is_some_and(|running| running.replica.is_leader())
             && context.fault(options.hand_over_per_mille)
@@ -73,6 +72,7 @@ impl World {
         if context.fault(options.crash_per_mille * likelier) {
             self.die(id, Death::Drawn);
         }
+        Ok(())
     }
 
     /// A node has heard whether the others can do without its disk. Never more than a minority is without, so that those

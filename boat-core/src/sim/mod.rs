@@ -34,6 +34,7 @@ mod queue;
 mod replay;
 mod report;
 mod running;
+mod snapshots;
 mod trace;
 mod waiters;
 mod world;

@@ -8,6 +8,16 @@ use xxhash_rust::xxh3::Xxh3;
 pub(super) struct HashChain(u64);
 
 impl HashChain {
+    /// The state, as it stands in a snapshot.
+    pub(super) fn to_bytes(self) -> Vec<u8> {
+        self.0.to_le_bytes().to_vec()
+    }
+
+    /// The model with this state.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<HashChain> {
+        bytes.try_into().ok().map(u64::from_le_bytes).map(HashChain)
+    }
+
     /// Takes one request, and gives the output.
     pub(super) fn predict(&mut self, position: u64, body: &[u8], time_ms: u64, seed: u64) -> Bytes {
         let mut hasher = Xxh3::new();

@@ -19,11 +19,15 @@ pub enum Mutant {
     ReadWallClock,
     /// Whoever waits is given the outcome of another request of the same batch.
     AnswerFromAnotherRequest,
+    /// Snapshots are written without sessions and keys.
+    LeaveSessionsOutOfSnapshots,
+    /// An older snapshot is restored in place of the newest.
+    AcceptOldSnapshot,
 }
 
 impl Mutant {
     /// Every one.
-    pub const ALL: [Mutant; 8] = [
+    pub const ALL: [Mutant; 10] = [
         Mutant::AckBeforeSync,
         Mutant::ForgetVote,
         Mutant::SkipSessionCheck,
@@ -32,5 +36,7 @@ impl Mutant {
         Mutant::KeepIdentityAfterWipe,
         Mutant::ReadWallClock,
         Mutant::AnswerFromAnotherRequest,
+        Mutant::LeaveSessionsOutOfSnapshots,
+        Mutant::AcceptOldSnapshot,
     ];
 }

@@ -2,6 +2,7 @@
 //! through the model.
 
 use std::collections::VecDeque;
+use std::io::Read;
 
 use bytes::Bytes;
 
@@ -10,9 +11,11 @@ use super::check::{Checker, Shadow, Violation};
 use super::context::{Checked, Context};
 use super::faults::Fault;
 use super::model::HashChain;
+use super::writer::Trouble;
 use crate::apply::{Applied, Applier, Batch, SessionLimits};
 use crate::log::{LogEntry, LogReader};
 use crate::replica::RequestId;
+use crate::snapshot::SnapshotStore;
 use crate::{CallOutcome, Command, NodeId, Origin};
 
 /// How many entries wait in memory, at most. A slower applier reads them from the log.
@@ -32,6 +35,8 @@ pub(super) struct Replay {
     pub(super) committed: u64,
     /// Whether the next helping is in the queue of events.
     pub(super) scheduled: bool,
+    /// For a mutant: entries up to here are skipped.
+    skipped: u64,
 }
 
 impl Replay {
@@ -46,7 +51,39 @@ impl Replay {
             feed: VecDeque::new(),
             committed,
             scheduled: false,
+            skipped: 0,
         }
+    }
+
+    /// What this applier should do, worked out beside it.
+    pub(super) fn shadow(&self) -> &Shadow {
+        &self.shadow
+    }
+
+    /// Goes on from the newest snapshot that can be read, if there is one.
+    pub(super) fn restore(
+        &mut self,
+        context: &mut Context,
+        checker: &Checker,
+        store: &SnapshotStore,
+    ) -> Result<(), Trouble> {
+        let kept = store.kept();
+        let accepts_old = context.options.mutant == Some(Mutant::AcceptOldSnapshot);
+        let (Some(newest), Some(oldest)) = (kept.first(), kept.last()) else { return Ok(()) };
+        let taken = if accepts_old { oldest } else { newest };
+        let mut reader = store.reader(taken.name.index)?;
+        self.applier = reader.applier(self.limits)?;
+        let (mut state, mut bytes) = (reader.predictor(), Vec::new());
+        // What is wrong is told by `finish`.
+        let _ = state.read_to_end(&mut bytes);
+        state.finish()?;
+        self.model = HashChain::from_bytes(&bytes).unwrap_or_default();
+        self.shadow = checker.frozen_at(newest.name.index).unwrap_or_default();
+        self.skipped = newest.name.index;
+        context.count(Fault::SnapshotRestored);
+        let (node, position) = (self.node, self.applier.position());
+        context.note(position, || format!("node {node} goes on from a snapshot as of position {position}"));
+        Ok(())
     }
 
     /// The backend has lost its state: everything is applied again.
@@ -107,7 +144,7 @@ impl Replay {
     }
 
     fn pull(&mut self, context: &mut Context, reader: &LogReader, most: usize) -> Checked<Vec<LogEntry>> {
-        let next = self.applier.index() + 1;
+        let next = self.applier.index().max(self.skipped) + 1;
         if next > self.committed {
             return Ok(Vec::new());
         }

@@ -7,11 +7,15 @@ use super::faults::Fault;
 use super::node::{Death, Effect, NodeInput};
 use super::queue::{Event, Life};
 use super::replay::Replay;
+use super::snapshots::Snapshots;
 use super::waiters::{Reply, Waiters};
 use super::writer::{self, Armed, Trouble, Writer};
 use crate::directory::Directory;
 use crate::log::{Log, LogConfig, LogError, LogReader, Recovered};
-use crate::replica::{Failure, Fatal, Input, Output, Replica, ReplicaConfig, ReplicaStart, RequestId};
+use crate::replica::{
+    Failure, Fatal, Input, KeptSnapshot, Output, Replica, ReplicaConfig, ReplicaStart, RequestId,
+};
+use crate::snapshot::Job;
 use crate::transport::{Introduction, PeerMessage};
 use crate::{Genesis, Member, MemberList, Membership, NodeId, RaftId};
 
@@ -38,6 +42,9 @@ pub(super) struct Running {
     pub(super) replica: Replica,
     pub(super) writer: Writer,
     pub(super) replay: Replay,
+    pub(super) snapshots: Snapshots,
+    /// A snapshot as of this entry is about to take the log's place.
+    awaited: u64,
     pub(super) genesis: Genesis,
     life: Life,
     reader: LogReader,
@@ -66,17 +73,21 @@ impl Running {
             let (hard_state, last) = (recovered.hard_state, recovered.last_index);
             format!("node {node} opens its log as {raft_id}: {hard_state:?}, last entry {last}")
         });
-        let replay = Replay::new(node, genesis.limits, recovered.hard_state.commit);
+        let snapshots = Snapshots::open(context, directory, (node, life), genesis.cluster, &recovered)?;
+        let mut replay = Replay::new(node, genesis.limits, recovered.hard_state.commit);
+        replay.restore(context, checker, &snapshots.store)?;
         let address = members.address(node).unwrap_or_default().to_owned();
         let own = Member { raft_id, birth: directory.birth(), address };
         let config = ReplicaConfig {
             command_bytes_max: context.options.command_bytes_max,
             forwarded_bytes_max: context.options.forwarded_bytes_max,
             recent_bytes_max: context.options.recent_bytes_max,
+            snapshot_bytes_per_tick: context.options.snapshot_bytes_per_tick,
+            snapshot_piece_bytes: context.options.snapshot_piece_bytes,
             ..ReplicaConfig::new(own, context.word())
         };
-        let replica =
-            Replica::new(config, start_of(context, recovered)).map_err(|error| broken(node, &error))?;
+        let replica = Replica::new(config, start_of(context, recovered, snapshots.newest()))
+            .map_err(|error| broken(node, &error))?;
         let own_introduction = Introduction {
             birth: directory.birth(),
             members: members.clone(),
@@ -92,6 +103,8 @@ impl Running {
             replica,
             writer,
             replay,
+            snapshots,
+            awaited: 0,
             genesis,
             life,
             reader,
@@ -171,8 +184,20 @@ impl Running {
         effects: &mut Vec<Effect>,
     ) -> Checked {
         match output {
-            Output::Send { to, message } => effects.push(Effect::Send(to, message)),
+            Output::Send { to, message } => {
+                if matches!(message, PeerMessage::SnapshotOffer(_)) {
+                    context.count(Fault::SnapshotOffered);
+                }
+                effects.push(Effect::Send(to, message));
+            }
             Output::Append { mark, write, sync } => {
+                if let Some(start) = write.start {
+                    let installs = start.index > self.replay.committed;
+                    self.awaited = if installs { start.index } else { self.awaited };
+                    if !installs {
+                        context.count(Fault::LogCut);
+                    }
+                }
                 self.writer.push(checker, mark, write, sync);
                 // The log's thread may look at any time.
                 if context.chance(300) {
@@ -194,6 +219,20 @@ impl Running {
                 context.count(Fault::ChangeOfMembers);
                 let node = self.node;
                 context.note(membership.index, || describe(node, &membership));
+                self.snapshots.memberships.push(membership);
+            }
+            Output::TakeSnapshot => {
+                self.snapshots.want();
+                self.snapshots.take_if_due(context, checker, &self.replay);
+            }
+            snapshot @ (Output::ReadSnapshot { .. }
+            | Output::BeginSnapshot(_)
+            | Output::WriteSnapshot { .. }
+            | Output::FinishSnapshot(_)
+            | Output::Installed(_)) => {
+                if let Ok(job) = Job::of(snapshot) {
+                    self.snapshots.push(context, job);
+                }
             }
             Output::MayLeave(verdict) => effects.push(Effect::MayLeave(verdict)),
         }
@@ -254,16 +293,67 @@ impl Running {
     /// Reads entries that a follower lacks.
     pub(super) fn fetched(&self, range: FetchRange) -> Checked<Input> {
         let FetchRange { low, high, bytes_max } = range;
-        let entries = self.reader.entries(low, high, bytes_max).map_err(|error| Violation {
-            invariant: "what is fetched is readable",
-            what: format!("node {}: entries {low} to {high}: {error}", self.node),
-        })?;
-        Ok(Input::Fetched { low, entries })
+        match self.reader.entries(low, high, bytes_max) {
+            Ok(entries) => Ok(Input::Fetched { low, entries }),
+            // They were cut off meanwhile.
+            Err(LogError::OutOfRange { first_index, .. }) if low < first_index => {
+                Ok(Input::Fetched { low, entries: Vec::new() })
+            }
+            Err(error) => Err(Violation {
+                invariant: "what is fetched is readable",
+                what: format!("node {}: entries {low} to {high}: {error}", self.node),
+            }),
+        }
+    }
+
+    /// Writes the snapshot that was frozen.
+    pub(super) fn write_snapshot(&mut self, context: &mut Context) -> Checked<Vec<Effect>> {
+        match self.snapshots.write(context) {
+            Ok(effects) => Ok(effects),
+            Err(error) => Ok(vec![self.snapshots.failed(context, self.writer.armed, &error)?]),
+        }
+    }
+
+    /// Works on the file of a snapshot.
+    pub(super) fn work(&mut self, context: &mut Context, checker: &mut Checker) -> Checked<Vec<Effect>> {
+        match self.snapshots.work(context) {
+            Ok((effects, None)) => Ok(effects),
+            Ok((effects, Some(installed))) => {
+                self.replay.committed = self.replay.committed.max(installed.name.index);
+                self.awaited = 0;
+                self.begin_again(context, checker)?;
+                Ok(effects)
+            }
+            Err(Trouble::Log(error)) => {
+                Ok(vec![self.snapshots.failed(context, self.writer.armed, &error)?])
+            }
+            Err(Trouble::Wrong(violation)) => Err(violation),
+        }
+    }
+
+    /// The backend has lost its state.
+    pub(super) fn lose_backend(&mut self, context: &mut Context, checker: &mut Checker) -> Checked {
+        // While a snapshot is being installed there is nothing to begin from: the applier waits for it.
+        if self.awaited > 0 { Ok(()) } else { self.begin_again(context, checker) }
+    }
+
+    fn begin_again(&mut self, context: &mut Context, checker: &mut Checker) -> Checked {
+        self.replay.reset();
+        match self.replay.restore(context, checker, &self.snapshots.store) {
+            Ok(()) => {}
+            Err(Trouble::Wrong(violation)) => return Err(violation),
+            Err(Trouble::Log(error)) => {
+                let what = format!("node {}: {error}", self.node);
+                return Err(Violation { invariant: "snapshots that are kept are readable", what });
+            }
+        }
+        self.schedule(context);
+        Ok(())
     }
 
     /// Schedules the applier's next helping, unless it is scheduled or there is nothing to do.
     pub(super) fn schedule(&mut self, context: &mut Context) {
-        if !self.replay.scheduled && self.replay.is_behind() {
+        if !self.replay.scheduled && self.replay.is_behind() && self.awaited == 0 {
             self.replay.scheduled = true;
             let most_ms = if context.faulty { context.options.apply_ms_max } else { 1 };
             let wait_ms = context.up_to(most_ms);
@@ -279,6 +369,9 @@ impl Running {
         clock_ms: u64,
     ) -> Checked<Vec<Effect>> {
         self.replay.scheduled = false;
+        if self.awaited > 0 {
+            return Ok(Vec::new());
+        }
         let all = self.replay.run(context, checker, &self.reader, clock_ms)?;
         let (mut effects, mut answered) = (Vec::new(), Vec::new());
         let swaps = context.options.mutant == Some(Mutant::AnswerFromAnotherRequest);
@@ -299,6 +392,7 @@ impl Running {
         if !answered.is_empty() {
             effects.push(Effect::Input(Input::Answered(answered)));
         }
+        self.snapshots.take_if_due(context, checker, &self.replay);
         self.schedule(context);
         Ok(effects)
     }
@@ -316,16 +410,11 @@ fn take_failed(outputs: &mut Vec<Output>) -> Vec<(RequestId, Failure)> {
     failed
 }
 
-fn start_of(context: &Context, recovered: Recovered) -> ReplicaStart {
-    let mut start = ReplicaStart {
-        hard_state: recovered.hard_state,
-        membership: recovered.membership,
-        term_starts: recovered.term_starts,
-        last_index: recovered.last_index,
-        tail: recovered.tail,
-    };
+fn start_of(context: &Context, recovered: Recovered, snapshot: Option<KeptSnapshot>) -> ReplicaStart {
+    let last_term = recovered.last_term;
+    let mut start = ReplicaStart::of(recovered, snapshot);
     if context.options.mutant == Some(Mutant::ForgetVote) {
-        (start.hard_state.term, start.hard_state.vote) = (recovered.last_term, 0);
+        (start.hard_state.term, start.hard_state.vote) = (last_term, 0);
     }
     start
 }
@@ -346,7 +435,7 @@ fn describe(node: NodeId, membership: &Membership) -> String {
 }
 
 impl Death {
-    fn of(armed: Armed) -> Death {
+    pub(super) fn of(armed: Armed) -> Death {
         match armed {
             Armed::Stop => Death::PowerLoss,
             Armed::Fail => Death::Kill,

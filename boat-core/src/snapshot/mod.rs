@@ -8,6 +8,7 @@ mod about;
 mod incoming;
 mod read;
 mod store;
+mod transfer;
 mod write;
 
 pub(crate) use about::About;
@@ -15,6 +16,7 @@ pub use about::SnapshotName;
 pub(crate) use incoming::Incoming;
 pub(crate) use read::SnapshotReader;
 pub(crate) use store::{Kept, SnapshotStore, list, path};
+pub(crate) use transfer::{Done, Job, Transfer};
 pub(crate) use write::Frozen;
 
 /// The version of the format.

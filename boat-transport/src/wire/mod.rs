@@ -11,6 +11,7 @@ mod introduction;
 mod names;
 mod payload;
 mod report;
+mod snapshot;
 
 use boat_core::transport::{Forward, ForwardRefusal, ForwardRefused, PeerMessage};
 use bytes::{Buf, Bytes};
@@ -83,6 +84,11 @@ impl From<PeerMessage> for Outgoing {
             PeerMessage::LeaveAnswer { ticket, allowed } => {
                 Kind::LeaveAnswer(proto::LeaveAnswer { ticket, allowed })
             }
+            PeerMessage::SnapshotOffer(offer) => Kind::SnapshotOffer(snapshot::encode_offer(offer)),
+            PeerMessage::SnapshotAnswer(answer) => Kind::SnapshotAnswer(snapshot::encode_answer(answer)),
+            PeerMessage::SnapshotPiece(piece) => {
+                Kind::SnapshotPiece(snapshot::encode_piece(piece, &mut payload))
+            }
             PeerMessage::Report(said) => Kind::Report(report::encode(*said)),
         };
         Outgoing { envelope: proto::Envelope { message: Some(message) }, payload }
@@ -131,6 +137,11 @@ fn message(envelope: proto::Envelope, payload: &mut Payload) -> Result<PeerMessa
         }
         Kind::LeaveAnswer(proto::LeaveAnswer { ticket, allowed }) => {
             PeerMessage::LeaveAnswer { ticket, allowed }
+        }
+        Kind::SnapshotOffer(offer) => PeerMessage::SnapshotOffer(snapshot::decode_offer(offer)?),
+        Kind::SnapshotAnswer(answer) => PeerMessage::SnapshotAnswer(snapshot::decode_answer(answer)?),
+        Kind::SnapshotPiece(piece) => {
+            PeerMessage::SnapshotPiece(snapshot::decode_piece(piece, payload)?)
         }
         Kind::Report(said) => PeerMessage::Report(Box::new(report::decode(said)?)),
     })
