@@ -294,7 +294,7 @@ impl Driver {
                 | Output::WriteSnapshot { .. }
                 | Output::FinishSnapshot(_)
                 | Output::Installed(_)) => {
-                    if let Ok(job) = Job::of(snapshot) {
+                    if let Some(job) = Job::of(snapshot) {
                         self.transfer.ask(job);
                     }
                 }

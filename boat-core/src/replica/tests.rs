@@ -86,6 +86,13 @@ impl Cluster {
                         inputs.push_back((node, Input::Fetched { low, entries }));
                     }
                     Output::Failed { id, failure } => self.failed.push((node, id, failure)),
+                    // Here the whole log is kept.
+                    Output::TakeSnapshot
+                    | Output::ReadSnapshot { .. }
+                    | Output::BeginSnapshot(_)
+                    | Output::WriteSnapshot { .. }
+                    | Output::FinishSnapshot(_)
+                    | Output::Installed(_) => panic!("no snapshot is needed"),
                     Output::MayLeave(verdict) => self.verdicts.push((node, verdict)),
                 }
             }

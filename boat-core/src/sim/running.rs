@@ -230,7 +230,7 @@ impl Running {
             | Output::WriteSnapshot { .. }
             | Output::FinishSnapshot(_)
             | Output::Installed(_)) => {
-                if let Ok(job) = Job::of(snapshot) {
+                if let Some(job) = Job::of(snapshot) {
                     self.snapshots.push(context, job);
                 }
             }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::apply::{Applier, Batch, SessionLimits};
-use crate::log::files::{CallKind, Fault, Files, SimFiles};
+use crate::log::files::{CallKind, Fault, SimFiles};
 use crate::log::{EntryKind, LogEntry, LogError};
 use crate::{
     CallOutcome, ClusterId, Command, FrozenState, Membership, Origin, Request, RequestKind, StateKind,

@@ -35,14 +35,14 @@ pub(crate) enum Done {
 
 impl Job {
     /// What an output asks for, if it is about the file of a snapshot.
-    pub(crate) fn of(output: Output) -> Result<Job, Output> {
-        Ok(match output {
+    pub(crate) fn of(output: Output) -> Option<Job> {
+        Some(match output {
             Output::ReadSnapshot { to, snapshot, offset, bytes } => Job::Read { to, snapshot, offset, bytes },
             Output::BeginSnapshot(snapshot) => Job::Begin(snapshot),
             Output::WriteSnapshot { snapshot, offset, bytes } => Job::Write { snapshot, offset, bytes },
             Output::FinishSnapshot(snapshot) => Job::Finish(snapshot),
             Output::Installed(kept) => Job::Installed(kept),
-            other => return Err(other),
+            _ => return None,
         })
     }
 }
