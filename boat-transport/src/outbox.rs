@@ -135,9 +135,12 @@ fn cost_bytes(message: &PeerMessage) -> usize {
         PeerMessage::SnapshotPiece(piece) => piece.bytes.len(),
         PeerMessage::SnapshotOffer(_) | PeerMessage::SnapshotAnswer(_) => 0,
         PeerMessage::Join(join) => join.address.len(),
+        PeerMessage::Outside(outside) => outside.members.len() * MESSAGE_BYTES,
         PeerMessage::ForwardRefused(_)
         | PeerMessage::LeaveQuestion { .. }
         | PeerMessage::LeaveAnswer { .. }
+        | PeerMessage::Operate(_)
+        | PeerMessage::OperateAnswer(_)
         | PeerMessage::Report(_) => 0,
     };
     opaque.saturating_add(MESSAGE_BYTES)

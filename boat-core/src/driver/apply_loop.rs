@@ -97,6 +97,9 @@ impl<P: Predictor> ApplyLoop<P> {
         let mut progress = Progress::start(&self.shared);
         loop {
             self.catch_up_if_done(&applier, &mut progress);
+            if let Err(end) = self.answer_queries(&applier).await {
+                return end;
+            }
             let pulled = self.shared.feed.pull(applier.index() + 1, PULL_BYTES_MAX).await;
             let applied = match pulled {
                 Pulled::Stopped => return End::Stopped,
@@ -158,6 +161,7 @@ impl<P: Predictor> ApplyLoop<P> {
                     return Err(End::Stopped);
                 }
                 self.run_batch(applier, batch).await?;
+                self.answer_queries(applier).await?;
                 progress.advanced(&self.shared, applier);
             }
         }

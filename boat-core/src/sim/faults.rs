@@ -86,11 +86,19 @@ pub enum Fault {
     CrashWithSnapshotUnwritten,
     /// A process ended while a snapshot came in, or before its applier went on from it.
     CrashWhileSnapshotArrives,
+    /// A linearizable read was answered.
+    LinearizableRead,
+    /// A read of what a node has was answered, and nothing newer was known to anybody.
+    LocalRead,
+    /// A read of what a node has was answered, and did not show the latest.
+    StaleRead,
+    /// No leader confirmed a linearizable read in time.
+    FailedRead,
 }
 
 impl Fault {
     /// Every class.
-    pub const ALL: [Fault; 40] = [
+    pub const ALL: [Fault; 44] = [
         Fault::Loss,
         Fault::Repeat,
         Fault::Reorder,
@@ -131,6 +139,10 @@ impl Fault {
         Fault::SnapshotRestored,
         Fault::CrashWithSnapshotUnwritten,
         Fault::CrashWhileSnapshotArrives,
+        Fault::LinearizableRead,
+        Fault::LocalRead,
+        Fault::StaleRead,
+        Fault::FailedRead,
     ];
 }
 

@@ -23,11 +23,15 @@ pub enum Mutant {
     LeaveSessionsOutOfSnapshots,
     /// An older snapshot is restored in place of the newest.
     AcceptOldSnapshot,
+    /// A read that must see everything is answered from what the node has, without asking a leader.
+    StaleRead,
+    /// A read is answered as soon as a leader has said what it must see, before that is applied.
+    ReadBeforeApplied,
 }
 
 impl Mutant {
     /// Every one.
-    pub const ALL: [Mutant; 10] = [
+    pub const ALL: [Mutant; 12] = [
         Mutant::AckBeforeSync,
         Mutant::ForgetVote,
         Mutant::SkipSessionCheck,
@@ -38,5 +42,7 @@ impl Mutant {
         Mutant::AnswerFromAnotherRequest,
         Mutant::LeaveSessionsOutOfSnapshots,
         Mutant::AcceptOldSnapshot,
+        Mutant::StaleRead,
+        Mutant::ReadBeforeApplied,
     ];
 }

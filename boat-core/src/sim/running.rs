@@ -10,6 +10,7 @@ use super::replay::Replay;
 use super::snapshots::Snapshots;
 use super::waiters::{Reply, Waiters};
 use super::writer::{self, Armed, Trouble, Writer};
+use crate::apply::Due;
 use crate::directory::Directory;
 use crate::log::{Log, LogConfig, LogError, LogReader, Recovered};
 use crate::replica::{
@@ -46,6 +47,8 @@ pub(super) struct Running {
     /// A snapshot as of this entry is about to take the log's place.
     awaited: u64,
     pub(super) genesis: Genesis,
+    /// Reads that wait until enough is applied.
+    pub(super) due: Due,
     life: Life,
     reader: LogReader,
     waiters: Waiters,
@@ -106,6 +109,7 @@ impl Running {
             snapshots,
             awaited: 0,
             genesis,
+            due: Due::default(),
             life,
             reader,
             waiters,
@@ -136,6 +140,10 @@ impl Running {
                     let within_ticks = 20 + context.up_to(80);
                     Input::Propose { id, encoded, within_ticks, leader_within_ticks: 20 }
                 }
+                NodeInput::Read(read) => match self.begin_read(context, read) {
+                    Some(input) => input,
+                    None => continue,
+                },
             };
             self.replica.step(clock_ms, input, &mut outputs).map_err(|error| broken(self.node, &error))?;
             self.observe(context, checker)?;
@@ -158,6 +166,7 @@ impl Running {
                 return Ok(effects);
             }
         }
+        self.answer_reads(context, checker)?;
         self.write(context, &mut effects)?;
         Ok(effects)
     }
@@ -215,6 +224,8 @@ impl Running {
                 context.after(wait_ms, Event::FetchDone(self.node, self.life, range));
             }
             Output::Failed { id, failure } => self.fail(context, &id, failure, effects),
+            Output::ReadAt { ids, index } => self.confirm_reads(context, &ids, index),
+            Output::ReadFailed(id) => Self::fail_read(context, checker, id),
             Output::Membership(membership) => {
                 context.count(Fault::ChangeOfMembers);
                 let node = self.node;
@@ -235,6 +246,7 @@ impl Running {
                 }
             }
             Output::MayLeave(verdict) => effects.push(Effect::MayLeave(verdict)),
+            Output::Reach { .. } | Output::Operated { .. } => {}
         }
         Ok(())
     }
@@ -392,6 +404,7 @@ impl Running {
         if !answered.is_empty() {
             effects.push(Effect::Input(Input::Answered(answered)));
         }
+        self.answer_reads(context, checker)?;
         self.snapshots.take_if_due(context, checker, &self.replay);
         self.schedule(context);
         Ok(effects)

@@ -8,6 +8,7 @@
 mod consensus;
 mod hello;
 mod introduction;
+mod membership;
 mod names;
 mod payload;
 mod report;
@@ -89,6 +90,9 @@ impl From<PeerMessage> for Outgoing {
             PeerMessage::SnapshotPiece(piece) => {
                 Kind::SnapshotPiece(snapshot::encode_piece(piece, &mut payload))
             }
+            PeerMessage::Outside(outside) => Kind::Outside(membership::encode_outside(*outside)),
+            PeerMessage::Operate(operate) => Kind::Operate(membership::encode_operate(*operate)),
+            PeerMessage::OperateAnswer(answer) => Kind::OperateAnswer(membership::encode_answer(*answer)),
             PeerMessage::Report(said) => Kind::Report(report::encode(*said)),
         };
         Outgoing { envelope: proto::Envelope { message: Some(message) }, payload }
@@ -140,8 +144,11 @@ fn message(envelope: proto::Envelope, payload: &mut Payload) -> Result<PeerMessa
         }
         Kind::SnapshotOffer(offer) => PeerMessage::SnapshotOffer(snapshot::decode_offer(offer)?),
         Kind::SnapshotAnswer(answer) => PeerMessage::SnapshotAnswer(snapshot::decode_answer(answer)?),
-        Kind::SnapshotPiece(piece) => {
-            PeerMessage::SnapshotPiece(snapshot::decode_piece(piece, payload)?)
+        Kind::SnapshotPiece(piece) => PeerMessage::SnapshotPiece(snapshot::decode_piece(piece, payload)?),
+        Kind::Outside(outside) => PeerMessage::Outside(Box::new(membership::decode_outside(outside)?)),
+        Kind::Operate(operate) => PeerMessage::Operate(Box::new(membership::decode_operate(operate)?)),
+        Kind::OperateAnswer(answer) => {
+            PeerMessage::OperateAnswer(Box::new(membership::decode_answer(answer)?))
         }
         Kind::Report(said) => PeerMessage::Report(Box::new(report::decode(said)?)),
     })
