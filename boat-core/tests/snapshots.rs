@@ -7,10 +7,11 @@
     reason = "a test fails by panicking"
 )]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use boat_core::config::{Limits, NoBackend, NodeConfig};
+use boat_core::inspect::{StoppedDirectory, Verdict};
 use boat_core::transport::local::LocalNetwork;
 use boat_core::{Context, Json, MemberList, Model, Node, NodeId};
 use serde::{Deserialize, Serialize};
@@ -136,6 +137,22 @@ async fn predict_until_cut(cluster: &Cluster, nodes: &[&ChainNode]) -> u64 {
     panic!("no log was cut: {:?}", cluster.files(0, "log"));
 }
 
+/// What is said of a directory whose log was cut: positions go on from the oldest snapshot.
+fn look_at_cut_directory(path: &Path, last: u64) {
+    let stopped = StoppedDirectory::open(path).unwrap();
+    let inspection = stopped.inspect(true, |_| {}).unwrap();
+    assert_eq!((inspection.snapshots.len(), &inspection.problems), (2, &vec![]));
+    let log = inspection.log.as_ref().unwrap();
+    let oldest = &inspection.snapshots[1];
+    assert_eq!((log.first_index, log.last_position), (oldest.index + 1, Some(last)));
+    assert!(inspection.to_string().contains(&oldest.file), "{inspection}");
+    let verification = stopped.verify(|_| {}).unwrap();
+    assert_eq!((&verification.verdict, verification.snapshots), (&Verdict::Sound, 2), "{verification}");
+    let requests: Vec<_> = stopped.requests(1..=u64::MAX, |_| {}).unwrap().map(Result::unwrap).collect();
+    let positions: Vec<u64> = requests.iter().map(|request| request.position).collect();
+    assert_eq!(positions, (oldest.position + 1..=last).collect::<Vec<_>>());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_starts_from_its_snapshot_and_knows_its_clients_still() {
     let cluster = Cluster::new(1);
@@ -147,6 +164,7 @@ async fn a_node_starts_from_its_snapshot_and_knows_its_clients_still() {
     assert!(snapshot.position > first.position && snapshot.bytes > 0, "{snapshot:?}");
     assert_eq!(cluster.files(0, "snapshots").len(), 2);
     node.shutdown().await.unwrap();
+    look_at_cut_directory(&cluster.path(0), last);
     for damaged in [false, true] {
         if damaged {
             let newest = cluster.files(0, "snapshots").pop().unwrap();
@@ -155,6 +173,8 @@ async fn a_node_starts_from_its_snapshot_and_knows_its_clients_still() {
             let middle = bytes.len() / 2;
             bytes[middle] ^= 4;
             std::fs::write(&path, bytes).unwrap();
+            let verdict = StoppedDirectory::open(&cluster.path(0)).unwrap().verify(|_| {}).unwrap().verdict;
+            assert!(matches!(&verdict, Verdict::Corrupt { file, .. } if *file == path), "{verdict:?}");
         }
         let node = cluster.start(0).await;
         ready(&node).await;

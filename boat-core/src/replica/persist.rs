@@ -6,9 +6,9 @@ use raft::raw_node::Ready;
 use super::change::Change;
 use super::message::{entry_to_log, to_peer};
 use super::{Fatal, KeptSnapshot, Output, Replica, store};
-use crate::Membership;
 use crate::log::{EntryKind, HardState, LogEntry, LogStart, LogWrite};
 use crate::transport::PeerMessage;
+use crate::{Membership, RaftId};
 
 /// After how many ticks a commit that nothing carried is written by itself.
 const LATE_COMMIT_TICKS: u64 = 5;
@@ -151,7 +151,7 @@ impl Replica {
 
     fn send(&mut self, message: Message, outputs: &mut Vec<Output>) {
         if message.get_msg_type() == MessageType::MsgSnapshot {
-            return self.offer(&message, outputs);
+            return self.offer(RaftId(message.to), outputs);
         }
         if let Some(message) = to_peer(message) {
             let to = message.to.node();
@@ -277,7 +277,7 @@ impl Replica {
     }
 }
 
-fn names(ids: &[crate::RaftId]) -> String {
+fn names(ids: &[RaftId]) -> String {
     let names: Vec<String> = ids.iter().map(ToString::to_string).collect();
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }

@@ -66,20 +66,15 @@ struct Receiving {
 }
 
 impl Replica {
-    /// Raft wants to send a snapshot: it is offered.
-    pub(super) fn offer(&mut self, message: &Message, outputs: &mut Vec<Output>) {
-        let to = RaftId(message.to);
-        let offered = (message.get_snapshot().get_metadata().index, self.tick);
-        let Some(kept) = self.raw.raft.store().snapshot_kept().filter(|kept| kept.name.index == offered.0)
-        else {
-            return;
-        };
+    /// Raft wants to send a snapshot: the newest is offered, which may be newer than the one that Raft has heard of. Where it
+    /// cannot be, [`Replica::tick_transfers`] finds that Raft waits in vain.
+    pub(super) fn offer(&mut self, to: RaftId, outputs: &mut Vec<Output>) {
+        let room = self.transfers.sending.len() < SENDING_MAX || self.transfers.sending.contains_key(&to);
+        let Some(kept) = self.raw.raft.store().snapshot_kept().filter(|_| room) else { return };
         let name = kept.name;
-        if self.transfers.sending.len() < SENDING_MAX || self.transfers.sending.contains_key(&to) {
-            let sending = Sending { name, offered_tick: self.tick, heard_tick: self.tick, wants: None };
-            self.transfers.sending.insert(to, sending);
-            self.send_offer(to, name, outputs);
-        }
+        let sending = Sending { name, offered_tick: self.tick, heard_tick: self.tick, wants: None };
+        self.transfers.sending.insert(to, sending);
+        self.send_offer(to, name, outputs);
     }
 
     fn send_offer(&self, to: RaftId, snapshot: SnapshotName, outputs: &mut Vec<Output>) {
@@ -105,6 +100,13 @@ impl Replica {
                 offers.push((*to, sending.name));
             }
         }
+        let sending = &self.transfers.sending;
+        let waits = |(id, progress): (&u64, &raft::Progress)| {
+            let waits = progress.state == ProgressState::Snapshot && !sending.contains_key(&RaftId(*id));
+            waits.then_some(*id)
+        };
+        let in_vain: Vec<u64> = self.raw.raft.prs().iter().filter_map(waits).collect();
+        in_vain.into_iter().for_each(|id| self.raw.report_snapshot(id, SnapshotStatus::Failure));
         offers.into_iter().for_each(|(to, name)| self.send_offer(to, name, outputs));
         ended.into_iter().for_each(|to| self.end_sending(to));
         self.ask_again(outputs);
