@@ -8,7 +8,7 @@ use super::world::{FAULTS_MS, World};
 use crate::NodeId;
 use crate::replica::Input;
 
-/// How much likelier a process dies while a write is in flight.
+/// How much likelier a process dies while a write is in flight, or a snapshot arrives.
 const CRASH_WHILE_WRITING: u32 = 10;
 /// How long a pause takes, at most, in milliseconds.
 const PAUSE_MS_MAX: u64 = 3_000;
@@ -67,7 +67,9 @@ impl World {
             let ask = Input::MayLeave { within_ticks: MAY_LEAVE_TICKS };
             node.put(context, NodeInput::Replica(ask));
         }
-        let writes = node.running().is_some_and(|running| running.writer.is_busy());
+        let writes = node
+            .running()
+            .is_some_and(|running| running.writer.is_busy() || running.snapshots.is_receiving());
         let likelier = if writes { CRASH_WHILE_WRITING } else { 1 };
         if context.fault(options.crash_per_mille * likelier) {
             self.die(id, Death::Drawn);

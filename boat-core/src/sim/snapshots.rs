@@ -84,6 +84,11 @@ impl Snapshots {
         self.store.kept().into_iter().next().map(told)
     }
 
+    /// Whether one is arriving.
+    pub(super) fn is_receiving(&self) -> bool {
+        self.transfer.is_receiving()
+    }
+
     /// What would be torn by a crash now.
     pub(super) fn count_crash(&self, context: &mut Context) {
         if self.frozen.is_some() {
