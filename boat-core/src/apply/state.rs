@@ -176,6 +176,8 @@ impl ApplierReader {
         if !self.has_counters {
             return Err(Malformed("applier: its counters are missing"));
         }
+        let applier = &mut self.applier;
+        applier.checkpoints.note(applier.position, applier.digest);
         Ok(self.applier)
     }
 

@@ -10,6 +10,9 @@ impl<P: Predictor> ApplyLoop<P> {
     /// Makes the predictor what it was as of the applier that is returned: the log behind that is to be applied.
     pub(super) async fn begin(&mut self) -> Result<Applier, End> {
         self.snapshots.begun();
+        if std::mem::take(&mut self.distrusts) {
+            self.forget_snapshots()?;
+        }
         if self.snapshots.state_kind() != StateKind::Replay {
             for kept in self.snapshots.store.kept() {
                 if let Some(applier) = self.restore(&kept).await? {
@@ -27,11 +30,30 @@ impl<P: Predictor> ApplyLoop<P> {
         Ok(Applier::new(self.limits))
     }
 
+    /// The state has proved to be wrong, and snapshots may hold it: it is rebuilt from the first entry on. Where that was cut
+    /// off, this directory is of no use any more; a new incarnation gets a snapshot of a node that is right.
+    fn forget_snapshots(&self) -> Result<(), End> {
+        let first_index = self.reader.first_index();
+        if first_index > 1 {
+            return Err(End::Damaged(format!(
+                "the model's state is wrong, its snapshots may be, and the log begins with entry {first_index}"
+            )));
+        }
+        self.shared.set_snapshot(None);
+        self.snapshots.store.forget(self.shared.applied().index).map_err(End::Unreadable)
+    }
+
     /// Restores one snapshot; `None` where it is damaged, or not this predictor's.
     async fn restore(&mut self, kept: &Kept) -> Result<Option<Applier>, End> {
         let (node, index) = (self.shared.node, kept.name.index);
         if kept.about.state_kind != self.snapshots.state_kind() {
             log::warn!("node {node}: the snapshot as of entry {index} is of another kind of predictor");
+            return Ok(None);
+        }
+        if !self.shared.wellbeing.decisions().agree(&kept.about.decisions, kept.about.position) {
+            log::warn!(
+                "node {node}: the snapshot as of entry {index} holds a request that is quarantined now"
+            );
             return Ok(None);
         }
         let mut wait = RETRY_WAIT.0;

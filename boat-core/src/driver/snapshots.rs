@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use super::shared::Shared;
@@ -12,62 +12,30 @@ use crate::replica::{Input, KeptSnapshot};
 use crate::snapshot::{About, Frozen, Kept, SnapshotStore};
 use crate::{ClusterId, FrozenState, StateKind};
 
-/// The applier's side: decides when a snapshot is due, and hands it to the thread that writes it.
+/// The thread that writes snapshots. [`SnapshotThread::finish`] ends it.
 #[derive(Debug)]
-pub(crate) struct Taking {
-    pub(crate) store: Arc<SnapshotStore>,
-    shared: Arc<Shared>,
-    cluster: ClusterId,
-    state_kind: StateKind,
-    /// The bytes of log that must have been applied since the last one.
-    log_bytes_min: u64,
-    log_bytes: u64,
-    frozen: Option<SyncSender<Frozen>>,
+pub(crate) struct SnapshotThread {
+    /// `None` ends the thread.
+    frozen: SyncSender<Option<Frozen>>,
     /// Whether one is being written.
     busy: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Taking {
-    /// Starts the thread that writes, where there may be something to write.
-    pub(crate) fn start(
-        store: Arc<SnapshotStore>,
-        shared: Arc<Shared>,
-        cluster: ClusterId,
-        state_kind: StateKind,
-        log_bytes_min: u64,
-    ) -> std::io::Result<Taking> {
+impl SnapshotThread {
+    pub(crate) fn start(store: Arc<SnapshotStore>, shared: Arc<Shared>) -> std::io::Result<Self> {
+        let (frozen, to_write) = sync_channel::<Option<Frozen>>(1);
         let busy = Arc::new(AtomicBool::new(false));
-        let mut taking = Taking {
-            store,
-            shared,
-            cluster,
-            state_kind,
-            log_bytes_min,
-            log_bytes: 0,
-            frozen: None,
-            busy,
-            thread: None,
-        };
-        if state_kind != StateKind::Replay {
-            taking.start_thread()?;
-        }
-        Ok(taking)
-    }
-
-    fn start_thread(&mut self) -> std::io::Result<()> {
-        let (frozen, to_write) = sync_channel::<Frozen>(1);
-        let (store, shared, busy) = (self.store.clone(), self.shared.clone(), self.busy.clone());
-        let name = format!("boat-{}-snapshot", shared.node);
+        let (name, is_busy) = (format!("boat-{}-snapshot", shared.node), busy.clone());
         #[expect(
             clippy::disallowed_methods,
             reason = "the applier must not wait for a snapshot to be written"
         )]
         let thread = std::thread::Builder::new().name(name).spawn(move || {
-            for frozen in to_write {
+            while let Ok(Some(frozen)) = to_write.recv() {
                 let index = frozen.about.index;
                 let written = store.write(frozen);
-                busy.store(false, Ordering::Release);
+                is_busy.store(false, Ordering::Release);
                 match written {
                     Ok(newest) => tell_taken(&store, &shared, newest),
                     Err(error) if error.is_harmless() => {
@@ -77,8 +45,46 @@ impl Taking {
                 }
             }
         })?;
-        (self.frozen, self.thread) = (Some(frozen), Some(thread));
-        Ok(())
+        Ok(SnapshotThread { frozen, busy, thread: Some(thread) })
+    }
+
+    /// Ends the thread, once what it is writing is written.
+    pub(crate) fn finish(&mut self) {
+        // When the thread is gone, why is in the inbox.
+        let _ = self.frozen.send(None);
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            log::error!("the snapshot thread panicked");
+        }
+    }
+}
+
+/// The applier's side: decides when a snapshot is due, and hands it to the thread that writes it.
+#[derive(Debug, Clone)]
+pub(crate) struct Taking {
+    pub(crate) store: Arc<SnapshotStore>,
+    shared: Arc<Shared>,
+    cluster: ClusterId,
+    state_kind: StateKind,
+    /// The bytes of log that must have been applied since the last one.
+    log_bytes_min: u64,
+    log_bytes: u64,
+    frozen: SyncSender<Option<Frozen>>,
+    busy: Arc<AtomicBool>,
+}
+
+impl Taking {
+    pub(crate) fn new(
+        thread: &SnapshotThread,
+        store: Arc<SnapshotStore>,
+        shared: Arc<Shared>,
+        cluster: ClusterId,
+        state_kind: StateKind,
+        log_bytes_min: u64,
+    ) -> Taking {
+        let (frozen, busy) = (thread.frozen.clone(), thread.busy.clone());
+        Taking { store, shared, cluster, state_kind, log_bytes_min, log_bytes: 0, frozen, busy }
     }
 
     /// What snapshots of this predictor say they are of.
@@ -99,13 +105,13 @@ impl Taking {
     /// Whether a snapshot should be taken now: enough was applied since the last one, at least as much as the last one took,
     /// or somebody needs a new one; and none is being written.
     pub(crate) fn is_due(&self, applier: &Applier, is_wanted: bool) -> bool {
-        let kept = self.store.kept();
-        let newest = kept.first().map_or((0, 0), |kept| (kept.name.index, kept.name.bytes));
-        let enough = self.log_bytes >= self.log_bytes_min.max(newest.1);
-        self.frozen.is_some()
+        let newest = self.store.newest().unwrap_or_default();
+        let enough = self.log_bytes >= self.log_bytes_min.max(newest.bytes);
+        self.state_kind != StateKind::Replay
             && (enough || is_wanted)
-            && applier.index() > newest.0
+            && applier.index() > newest.index
             && !self.busy.load(Ordering::Acquire)
+            && self.shared.wellbeing.is_trusted()
             && self.shared.memberships.as_of(applier.index()).is_some()
     }
 
@@ -121,27 +127,14 @@ impl Taking {
             taken_ms: wall_ms(),
             state_kind: self.state_kind,
             membership,
+            decisions: self.shared.wellbeing.decisions(),
         };
         self.log_bytes = 0;
-        let Some(frozen) = &self.frozen else { return };
         self.busy.store(true, Ordering::Release);
-        match frozen.try_send(Frozen { about, applier: applier.clone(), predictor }) {
-            Ok(()) => {}
-            // The thread has ended, after it said why.
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                self.busy.store(false, Ordering::Release);
-            }
-        }
-    }
-}
-
-impl Drop for Taking {
-    fn drop(&mut self) {
-        self.frozen = None;
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            log::error!("the snapshot thread panicked");
+        let frozen = Frozen { about, applier: applier.clone(), predictor };
+        // One that is written now makes the next wait; a thread that has ended said why.
+        if self.frozen.try_send(Some(frozen)).is_err() {
+            self.busy.store(false, Ordering::Release);
         }
     }
 }
@@ -157,12 +150,10 @@ fn tell_taken(store: &SnapshotStore, shared: &Shared, newest: Kept) {
         newest.name.bytes
     );
     shared.set_snapshot(Some(&newest));
-    let newest = KeptSnapshot { name: newest.name, membership: newest.about.membership };
-    shared.inbox.push(Event::Snapshot(Input::SnapshotTaken { newest, cut_to }));
+    shared.inbox.push(Event::Snapshot(Input::SnapshotTaken { newest: newest.into(), cut_to }));
 }
 
 /// The snapshot that others can be sent, as Raft has to know it.
 pub(crate) fn newest(store: &SnapshotStore) -> Option<KeptSnapshot> {
-    let newest = store.kept().into_iter().next()?;
-    Some(KeptSnapshot { name: newest.name, membership: newest.about.membership })
+    store.kept().into_iter().next().map(KeptSnapshot::from)
 }

@@ -65,7 +65,7 @@ impl Replica {
         if let Some((term, vote)) = hard_state {
             (self.written.term, self.written.vote) = (term, vote);
         }
-        let installed = self.install(&ready)?;
+        let installed = self.install(&ready, outputs)?;
         let committed = ready.take_committed_entries();
         self.committed.extend(committed.iter().map(entry_to_log));
         let entries = ready.take_entries();
@@ -104,7 +104,7 @@ impl Replica {
 
     /// Raft goes on from the snapshot that arrived: what was committed before it is in it, and what was to be changed of
     /// the membership is, too.
-    fn install(&mut self, ready: &Ready) -> Result<Option<KeptSnapshot>, Fatal> {
+    fn install(&mut self, ready: &Ready, outputs: &mut Vec<Output>) -> Result<Option<KeptSnapshot>, Fatal> {
         let metadata = ready.snapshot().get_metadata();
         if metadata.index == 0 {
             return Ok(None);
@@ -118,6 +118,9 @@ impl Replica {
         self.changing = None;
         self.membership = kept.membership.clone();
         self.written.commit = start.index;
+        // Before the write: what was decided up to there is not in the log any more afterwards.
+        self.restore_decisions(kept.decisions.clone());
+        outputs.push(Output::Decided(kept.decisions.clone()));
         Ok(Some(kept))
     }
 
@@ -260,6 +263,7 @@ impl Replica {
         // For Raft, applied is what was handed over: a slow model must not slow consensus (design D5).
         self.raw.advance_apply_to(self.handed);
         self.commit_dirty_tick.get_or_insert(self.tick);
+        self.take_decisions(&entries, outputs);
         outputs.push(Output::Committed(entries));
     }
 

@@ -14,6 +14,7 @@ use raft::{ProgressState, SnapshotStatus};
 use super::store::conf_state_of;
 use super::{Output, Replica};
 use crate::log::LogStart;
+use crate::quarantine::Decisions;
 use crate::snapshot::SnapshotName;
 use crate::transport::{PeerMessage, SnapshotAnswer, SnapshotOffer, SnapshotPiece};
 use crate::{Membership, RaftId};
@@ -32,6 +33,8 @@ pub struct KeptSnapshot {
     pub name: SnapshotName,
     /// The membership as of its index.
     pub membership: Membership,
+    /// What the log had decided by then, or later.
+    pub decisions: Decisions,
 }
 
 /// Transfers in both directions.
@@ -70,7 +73,9 @@ impl Replica {
     /// cannot be, [`Replica::tick_transfers`] finds that Raft waits in vain.
     pub(super) fn offer(&mut self, to: RaftId, outputs: &mut Vec<Output>) {
         let room = self.transfers.sending.len() < SENDING_MAX || self.transfers.sending.contains_key(&to);
-        let Some(kept) = self.raw.raft.store().snapshot_kept().filter(|_| room) else { return };
+        // What may be wrong is not passed on.
+        let may_send = room && !self.is_diverged();
+        let Some(kept) = self.raw.raft.store().snapshot_kept().filter(|_| may_send) else { return };
         let name = kept.name;
         let sending = Sending { name, offered_tick: self.tick, heard_tick: self.tick, wants: None };
         self.transfers.sending.insert(to, sending);
@@ -297,7 +302,7 @@ impl Replica {
     pub(super) fn on_snapshot_finished(
         &mut self,
         snapshot: SnapshotName,
-        membership: Option<Membership>,
+        kept: Option<KeptSnapshot>,
         outputs: &mut Vec<Output>,
     ) {
         let matches =
@@ -305,14 +310,14 @@ impl Replica {
         if !matches {
             return;
         }
-        let Some(membership) = membership else {
+        let Some(kept) = kept.filter(|kept| kept.name == snapshot) else {
             self.answer_offer(None, outputs);
             self.transfers.receiving = None;
             return;
         };
         let Some(receiving) = self.transfers.receiving.take() else { return };
-        self.transfers.arrived = Some(KeptSnapshot { name: snapshot, membership: membership.clone() });
-        self.step_snapshot(&receiving.offer, &membership);
+        self.transfers.arrived = Some(kept.clone());
+        self.step_snapshot(&receiving.offer, &kept.membership);
     }
 
     fn step_snapshot(&mut self, offer: &SnapshotOffer, membership: &Membership) {

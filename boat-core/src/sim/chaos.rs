@@ -12,6 +12,8 @@ use crate::replica::Input;
 const CRASH_WHILE_WRITING: u32 = 10;
 /// How long a pause takes, at most, in milliseconds.
 const PAUSE_MS_MAX: u64 = 3_000;
+/// How long a backend is down or slow, at most, in milliseconds.
+const BACKEND_TROUBLE_MS_MAX: u64 = 3_000;
 /// How far a wall clock jumps, at most: an hour.
 const CLOCK_JUMP_MS_MAX: u64 = 3_600_000;
 /// For how many ticks a node asks whether its disk may be wiped.
@@ -28,6 +30,10 @@ impl World {
         let ids: Vec<NodeId> = self.nodes.keys().copied().collect();
         for id in ids {
             self.draw_node_faults(id)?;
+            self.draw_divergence(id);
+        }
+        if self.context.fault(self.context.options.operate_per_mille) {
+            self.operate();
         }
         Ok(())
     }
@@ -57,6 +63,18 @@ impl World {
             context.note(0, || format!("node {id} loses its backend's state"));
             running.lose_backend(context, &mut self.checker)?;
         }
+        if let Some(running) = node.running_mut()
+            && context.fault(options.backend_trouble_per_mille)
+        {
+            let until_ms = context.now_ms + context.up_to(BACKEND_TROUBLE_MS_MAX);
+            if context.chance(500) {
+                context.count(Fault::BackendDown);
+                running.replay.trouble.down_until_ms = until_ms;
+            } else {
+                context.count(Fault::BackendSlow);
+                running.replay.trouble.slow_until_ms = until_ms;
+            }
+        }
         if node.running().is_some_and(|running| running.replica.is_leader())
             && context.fault(options.hand_over_per_mille)
         {
@@ -77,17 +95,30 @@ impl World {
         Ok(())
     }
 
-    /// A node has heard whether the others can do without its disk. Never more than a minority is without, so that those
-    /// that said yes at one time do not leave together.
-    pub(super) fn leave(&mut self, id: NodeId, verdict: Option<bool>) {
-        if verdict != Some(true) || !self.context.faulty {
+    /// A model goes another way than its peers. The others must be a majority, so that it can be found.
+    fn draw_divergence(&mut self, id: NodeId) {
+        if !self.context.fault(self.context.options.diverge_per_mille) {
             return;
         }
-        let others = self.nodes.values().filter(|node| node.id != id);
-        let settled = others.filter(|node| {
-            node.running().is_some_and(|running| running.replica.membership().is_voter(running.raft_id))
-        });
-        if settled.count() > self.nodes.len() / 2 {
+        let is_tainted = |node: &&super::node::Node| {
+            node.running().is_some_and(|running| running.replay.is_or_will_be_tainted())
+        };
+        let tainted = self.nodes.values().filter(is_tainted).count();
+        if 2 * (tainted + 1) >= self.nodes.len() {
+            return;
+        }
+        if let Some(running) = self.nodes.get_mut(&id).and_then(super::node::Node::running_mut)
+            && !running.replay.is_or_will_be_tainted()
+        {
+            self.context.count(Fault::Diverged);
+            self.context.note(0, || format!("node {id}'s model goes another way"));
+            running.replay.taint();
+        }
+    }
+
+    /// A node has heard whether the others can do without its disk.
+    pub(super) fn leave(&mut self, id: NodeId, verdict: Option<bool>) {
+        if verdict == Some(true) && self.context.faulty {
             self.die(id, Death::Wipe);
         }
     }

@@ -46,6 +46,16 @@ pub enum Fault {
     ChangeOfLeader,
     /// A node took a new membership into force.
     ChangeOfMembers,
+    /// An operator asked for a change of the membership, or of the leader.
+    Operation,
+    /// An operation was carried out.
+    OperationDone,
+    /// An operation was refused.
+    OperationRefused,
+    /// A node was removed, and heard of it.
+    Removed,
+    /// A node came back at another address.
+    Move,
     /// A follower needed entries that only the log held.
     Fetch,
     /// An applier read entries from the log.
@@ -86,6 +96,24 @@ pub enum Fault {
     CrashWithSnapshotUnwritten,
     /// A process ended while a snapshot came in, or before its applier went on from it.
     CrashWhileSnapshotArrives,
+    /// A request crashed a model.
+    ModelCrashes,
+    /// A call of a model never ended.
+    ModelHangs,
+    /// A node held the request that came next.
+    Held,
+    /// A request was passed over because the log had decided so.
+    Quarantined,
+    /// The log decided to try a request again.
+    TriedAgain,
+    /// A backend did not answer for a while.
+    BackendDown,
+    /// A backend was slow for a while.
+    BackendSlow,
+    /// A model went another way than its peers.
+    Diverged,
+    /// A node heard that its digest differs from the majority's.
+    DivergenceFound,
     /// A linearizable read was answered.
     LinearizableRead,
     /// A read of what a node has was answered, and nothing newer was known to anybody.
@@ -98,7 +126,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every class.
-    pub const ALL: [Fault; 44] = [
+    pub const ALL: [Fault; 58] = [
         Fault::Loss,
         Fault::Repeat,
         Fault::Reorder,
@@ -119,6 +147,11 @@ impl Fault {
         Fault::HandOver,
         Fault::ChangeOfLeader,
         Fault::ChangeOfMembers,
+        Fault::Operation,
+        Fault::OperationDone,
+        Fault::OperationRefused,
+        Fault::Removed,
+        Fault::Move,
         Fault::Fetch,
         Fault::ReplayFromLog,
         Fault::TornTail,
@@ -139,6 +172,15 @@ impl Fault {
         Fault::SnapshotRestored,
         Fault::CrashWithSnapshotUnwritten,
         Fault::CrashWhileSnapshotArrives,
+        Fault::ModelCrashes,
+        Fault::ModelHangs,
+        Fault::Held,
+        Fault::Quarantined,
+        Fault::TriedAgain,
+        Fault::BackendDown,
+        Fault::BackendSlow,
+        Fault::Diverged,
+        Fault::DivergenceFound,
         Fault::LinearizableRead,
         Fault::LocalRead,
         Fault::StaleRead,

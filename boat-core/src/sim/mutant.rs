@@ -23,6 +23,8 @@ pub enum Mutant {
     LeaveSessionsOutOfSnapshots,
     /// An older snapshot is restored in place of the newest.
     AcceptOldSnapshot,
+    /// A leader takes everybody to hold what it asks them to hold.
+    QuarantineWithoutHolds,
     /// A read that must see everything is answered from what the node has, without asking a leader.
     StaleRead,
     /// A read is answered as soon as a leader has said what it must see, before that is applied.
@@ -31,7 +33,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// Every one.
-    pub const ALL: [Mutant; 12] = [
+    pub const ALL: [Mutant; 13] = [
         Mutant::AckBeforeSync,
         Mutant::ForgetVote,
         Mutant::SkipSessionCheck,
@@ -42,6 +44,7 @@ impl Mutant {
         Mutant::AnswerFromAnotherRequest,
         Mutant::LeaveSessionsOutOfSnapshots,
         Mutant::AcceptOldSnapshot,
+        Mutant::QuarantineWithoutHolds,
         Mutant::StaleRead,
         Mutant::ReadBeforeApplied,
     ];

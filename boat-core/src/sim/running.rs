@@ -1,29 +1,33 @@
 //! A process that is a member of a cluster, or asks to become one: the replica and all that the driver does around it.
 
 use super::Mutant;
-use super::check::{Checker, Violation};
+use super::check::{Checker, Violation, require};
 use super::context::{Checked, Context};
 use super::faults::Fault;
 use super::node::{Death, Effect, NodeInput};
 use super::queue::{Event, Life};
-use super::replay::Replay;
+use super::replay::{Helping, Replay};
 use super::snapshots::Snapshots;
 use super::waiters::{Reply, Waiters};
 use super::writer::{self, Armed, Trouble, Writer};
 use crate::apply::Due;
 use crate::directory::Directory;
-use crate::log::{Log, LogConfig, LogError, LogReader, Recovered};
+use crate::driver::Addresses;
+use crate::log::{Log, LogConfig, LogError, LogReader, LogStart, Recovered};
+use crate::quarantine::{Decisions, QuarantineFile};
 use crate::replica::{
     Failure, Fatal, Input, KeptSnapshot, Output, Replica, ReplicaConfig, ReplicaStart, RequestId,
 };
 use crate::snapshot::Job;
-use crate::transport::{Introduction, PeerMessage};
+use crate::transport::{Hold, Introduction, PeerMessage};
 use crate::{Genesis, Member, MemberList, Membership, NodeId, RaftId};
 
 /// One output in so many is a process's last, where processes die at all.
 const CRASH_ONE_OUTPUT_IN: u64 = 4_000;
 /// The same while a write is in flight.
 const CRASH_ONE_WRITE_IN: u64 = 400;
+/// How long an applier waits between two helpings while its backend is slow, at most, in milliseconds.
+const SLOW_MS_MAX: u64 = 400;
 /// How long reading old entries for a follower takes, at most.
 const FETCH_MS_MAX: u64 = 20;
 
@@ -46,12 +50,14 @@ pub(super) struct Running {
     pub(super) snapshots: Snapshots,
     /// A snapshot as of this entry is about to take the log's place.
     awaited: u64,
+    quarantine_file: QuarantineFile,
     pub(super) genesis: Genesis,
     /// Reads that wait until enough is applied.
     pub(super) due: Due,
     life: Life,
     reader: LogReader,
     waiters: Waiters,
+    pub(super) addresses: Addresses,
     own_introduction: Introduction,
 }
 
@@ -68,7 +74,7 @@ impl Running {
         let config = LogConfig { segment_bytes: 16 << 10, allocate_bytes: 8 << 10, ..LogConfig::default() };
         let files = directory.files().clone();
         let (log, recovered) = Log::open(files, &directory.log_path(), config, genesis.membership())?;
-        checker.opened(raft_id, &recovered)?;
+        checker.opened(raft_id, &recovered, context.now_ms)?;
         if !recovered.warnings.is_empty() {
             context.count(Fault::TornTail);
         }
@@ -77,7 +83,9 @@ impl Running {
             format!("node {node} opens its log as {raft_id}: {hard_state:?}, last entry {last}")
         });
         let snapshots = Snapshots::open(context, directory, (node, life), genesis.cluster, &recovered)?;
-        let mut replay = Replay::new(node, genesis.limits, recovered.hard_state.commit);
+        let quarantine_file = directory.quarantine_file();
+        let quarantine = quarantine_file.read()?;
+        let mut replay = Replay::new(node, genesis.limits, recovered.hard_state.commit, quarantine);
         replay.restore(context, checker, &snapshots.store)?;
         let address = members.address(node).unwrap_or_default().to_owned();
         let own = Member { raft_id, birth: directory.birth(), address };
@@ -89,14 +97,22 @@ impl Running {
             snapshot_piece_bytes: context.options.snapshot_piece_bytes,
             ..ReplicaConfig::new(own, context.word())
         };
-        let replica = Replica::new(config, start_of(context, recovered, snapshots.newest()))
+        let committed = recovered.hard_state.commit;
+        let mut replica = Replica::new(config, start_of(context, recovered, snapshots.newest()))
             .map_err(|error| broken(node, &error))?;
+        replica.restore_decisions(replay.quarantine.decisions().clone());
+        if replica.is_member() {
+            replay.open(committed);
+        }
         let own_introduction = Introduction {
             birth: directory.birth(),
             members: members.clone(),
             genesis: Some(genesis.clone()),
             asks: false,
         };
+        let mut addresses = Addresses::new(node, members);
+        addresses.set_membership(replica.membership());
+        addresses.changed();
         let reader = log.reader();
         let writer = Writer::new(log, raft_id);
         let waiters = Waiters::default();
@@ -108,11 +124,13 @@ impl Running {
             replay,
             snapshots,
             awaited: 0,
+            quarantine_file,
             genesis,
             due: Due::default(),
             life,
             reader,
             waiters,
+            addresses,
             own_introduction,
         })
     }
@@ -128,9 +146,23 @@ impl Running {
         let (mut outputs, mut effects) = (Vec::new(), Vec::new());
         for input in inputs {
             let input = match input {
-                NodeInput::Replica(input) => input,
+                NodeInput::Replica(Input::Tick) => {
+                    let condition = Input::Condition(Box::new(self.replay.condition(context.now_ms)));
+                    let stepped = self.replica.step(clock_ms, condition, &mut outputs);
+                    stepped.map_err(|error| broken(self.node, &error))?;
+                    Input::Tick
+                }
+                NodeInput::Replica(input) => self.mutated(context, input),
                 NodeInput::Introduced { from, said } if said.asks => {
-                    let said = Box::new(self.own_introduction.clone());
+                    if let Some(address) = said.members.address(from) {
+                        let urgent = self.replica.membership().incarnation(from).is_none();
+                        self.addresses.hear(from, address.to_owned(), urgent);
+                    }
+                    let members = self.replica.membership().members.values();
+                    let members = members.map(|member| (member.raft_id.node(), member.address.clone()));
+                    let own = self.own_introduction.clone();
+                    let members = MemberList::new(members).unwrap_or_else(|_| own.members.clone());
+                    let said = Box::new(Introduction { members, ..own });
                     effects.push(Effect::Send(from, PeerMessage::Introduction(said)));
                     continue;
                 }
@@ -145,7 +177,12 @@ impl Running {
                     None => continue,
                 },
             };
-            self.replica.step(clock_ms, input, &mut outputs).map_err(|error| broken(self.node, &error))?;
+            self.before(checker, &input);
+            let stepped = self.replica.step(clock_ms, input, &mut outputs);
+            if matches!(stepped, Err(Fatal::Removed { .. })) {
+                return self.end_removed(outputs, effects);
+            }
+            stepped.map_err(|error| broken(self.node, &error))?;
             self.observe(context, checker)?;
             // At once: who asks again after this failure must not be told of it.
             for (id, failure) in take_failed(&mut outputs) {
@@ -154,13 +191,14 @@ impl Running {
         }
         self.replica.flush(&mut outputs).map_err(|error| broken(self.node, &error))?;
         self.observe(context, checker)?;
+        self.addresses.changed();
         for output in outputs {
             if self.dies_now(context) {
                 context.count(Fault::CrashBetweenOutputs);
                 effects.push(Effect::Die(Death::Drawn));
                 return Ok(effects);
             }
-            checker.output(self.raft_id, &output)?;
+            checker.output(self.raft_id, &output, context.now_ms)?;
             self.carry_out(context, checker, output, &mut effects)?;
             if effects.iter().any(|effect| matches!(effect, Effect::Die(_))) {
                 return Ok(effects);
@@ -168,6 +206,32 @@ impl Running {
         }
         self.answer_reads(context, checker)?;
         self.write(context, &mut effects)?;
+        Ok(effects)
+    }
+
+    /// What the books and the addresses have to know of an input.
+    fn before(&mut self, checker: &mut Checker, input: &Input) {
+        match input {
+            Input::Tick => self.addresses.tick(self.replica.connected()),
+            Input::Peer { message: PeerMessage::Consensus(_), .. } => checker.heard(self.raft_id),
+            _ => {}
+        }
+    }
+
+    /// The process ends because it was removed: whoever waits is told, and nothing else is done.
+    fn end_removed(&mut self, mut outputs: Vec<Output>, mut effects: Vec<Effect>) -> Checked<Vec<Effect>> {
+        self.replica.abandon(&mut outputs);
+        for output in outputs {
+            match output {
+                Output::Failed { id, failure } => {
+                    let waited = self.waiters.take(&id);
+                    effects.extend(waited.into_iter().map(|who| Effect::Answer(who, Reply::Failed(failure))));
+                }
+                Output::Operated { token, result } => effects.push(Effect::Operated(token, result)),
+                _ => {}
+            }
+        }
+        effects.push(Effect::Die(Death::Removed));
         Ok(effects)
     }
 
@@ -185,6 +249,27 @@ impl Running {
         context.faulty && context.options.crash_per_mille > 0 && context.up_to(one_in - 1) == 0
     }
 
+    /// A log begins elsewhere from the next write on: it was cut, or a snapshot takes its place.
+    fn note_start(&mut self, context: &mut Context, start: Option<LogStart>) {
+        match start {
+            Some(start) if start.index > self.replay.committed => self.awaited = start.index,
+            Some(_) => context.count(Fault::LogCut),
+            None => {}
+        }
+    }
+
+    fn decided(&mut self, context: &mut Context, decisions: Decisions, effects: &mut Vec<Effect>) -> Checked {
+        let quarantined = |decisions: &Decisions| decisions.quarantined(1, u64::MAX).count();
+        let known = self.replay.quarantine.decisions();
+        if decisions != *known && quarantined(&decisions) == quarantined(known) {
+            context.count(Fault::TriedAgain);
+        }
+        self.replay.decided(decisions);
+        self.keep_quarantine(context, effects)?;
+        self.schedule(context);
+        Ok(())
+    }
+
     fn carry_out(
         &mut self,
         context: &mut Context,
@@ -200,13 +285,7 @@ impl Running {
                 effects.push(Effect::Send(to, message));
             }
             Output::Append { mark, write, sync } => {
-                if let Some(start) = write.start {
-                    let installs = start.index > self.replay.committed;
-                    self.awaited = if installs { start.index } else { self.awaited };
-                    if !installs {
-                        context.count(Fault::LogCut);
-                    }
-                }
+                self.note_start(context, write.start);
                 self.writer.push(checker, mark, write, sync);
                 // The log's thread may look at any time.
                 if context.chance(300) {
@@ -217,6 +296,13 @@ impl Running {
                 self.replay.push(entries);
                 self.schedule(context);
             }
+            Output::Decided(decisions) => self.decided(context, decisions, effects)?,
+            Output::Hold { position, round } => {
+                if self.replay.quarantine.hold(position, round) {
+                    self.keep_quarantine(context, effects)?;
+                }
+            }
+            Output::Diverged { position, rebuild } => self.diverged(context, position, rebuild, effects),
             Output::Fetch { low, high, bytes_max } => {
                 context.count(Fault::Fetch);
                 let wait_ms = context.up_to(FETCH_MS_MAX);
@@ -228,9 +314,14 @@ impl Running {
             Output::ReadFailed(id) => Self::fail_read(context, checker, id),
             Output::Membership(membership) => {
                 context.count(Fault::ChangeOfMembers);
+                self.addresses.set_membership(&membership);
                 let node = self.node;
                 context.note(membership.index, || describe(node, &membership));
-                self.snapshots.memberships.push(membership);
+                self.snapshots.memberships.push(membership.clone());
+                if self.replica.is_member() {
+                    self.replay.open(membership.index);
+                    self.schedule(context);
+                }
             }
             Output::TakeSnapshot => {
                 self.snapshots.want();
@@ -246,7 +337,8 @@ impl Running {
                 }
             }
             Output::MayLeave(verdict) => effects.push(Effect::MayLeave(verdict)),
-            Output::Reach { .. } | Output::Operated { .. } => {}
+            Output::Reach { node, address, urgent } => self.addresses.hear(node, address, urgent),
+            Output::Operated { token, result } => effects.push(Effect::Operated(token, result)),
         }
         Ok(())
     }
@@ -292,12 +384,16 @@ impl Running {
                 effects.push(self.disk_trouble(context, &error)?);
                 return Ok(effects);
             }
+            Err(Trouble::Disk(error)) => {
+                effects.push(self.disk_trouble(context, &error)?);
+                return Ok(effects);
+            }
         }
         self.write(context, &mut effects)?;
         Ok(effects)
     }
 
-    fn disk_trouble(&self, context: &mut Context, error: &LogError) -> Checked<Effect> {
+    fn disk_trouble(&self, context: &mut Context, error: &dyn std::fmt::Display) -> Checked<Effect> {
         let armed = writer::judge(context, self.writer.armed, error)?;
         Ok(Effect::Die(Death::of(armed)))
     }
@@ -339,6 +435,9 @@ impl Running {
             Err(Trouble::Log(error)) => {
                 Ok(vec![self.snapshots.failed(context, self.writer.armed, &error)?])
             }
+            Err(Trouble::Disk(error)) => {
+                Ok(vec![self.snapshots.failed(context, self.writer.armed, &error)?])
+            }
             Err(Trouble::Wrong(violation)) => Err(violation),
         }
     }
@@ -351,26 +450,74 @@ impl Running {
 
     fn begin_again(&mut self, context: &mut Context, checker: &mut Checker) -> Checked {
         self.replay.reset();
+        self.restore(context, checker)?;
+        self.schedule(context);
+        Ok(())
+    }
+
+    /// Goes on from the newest snapshot that is of use.
+    fn restore(&mut self, context: &mut Context, checker: &mut Checker) -> Checked {
         match self.replay.restore(context, checker, &self.snapshots.store) {
             Ok(()) => {}
             Err(Trouble::Wrong(violation)) => return Err(violation),
-            Err(Trouble::Log(error)) => {
-                let what = format!("node {}: {error}", self.node);
+            Err(error) => {
+                let what = format!("node {}: {error:?}", self.node);
                 return Err(Violation { invariant: "snapshots that are kept are readable", what });
             }
         }
-        self.schedule(context);
-        Ok(())
+        let (next, first_index) = (self.replay.next_index(), self.replica.first_index());
+        require(next >= first_index, "what was cut stands in a snapshot that can be used", || {
+            format!("node {}: the applier needs entry {next}, the log begins with {first_index}", self.node)
+        })
     }
 
     /// Schedules the applier's next helping, unless it is scheduled or there is nothing to do.
     pub(super) fn schedule(&mut self, context: &mut Context) {
         if !self.replay.scheduled && self.replay.is_behind() && self.awaited == 0 {
             self.replay.scheduled = true;
-            let most_ms = if context.faulty { context.options.apply_ms_max } else { 1 };
-            let wait_ms = context.up_to(most_ms);
+            let is_slow = context.now_ms < self.replay.trouble.slow_until_ms;
+            let most_ms = match context.faulty {
+                true if is_slow => SLOW_MS_MAX,
+                true => context.options.apply_ms_max,
+                false => 1,
+            };
+            let down_ms = self.replay.trouble.down_until_ms.saturating_sub(context.now_ms);
+            let wait_ms = down_ms + context.up_to(most_ms);
             context.after(wait_ms, Event::Apply(self.node, self.life));
         }
+    }
+
+    /// Makes promises and decisions durable; a process whose disk does not take them ends.
+    fn keep_quarantine(&mut self, context: &mut Context, effects: &mut Vec<Effect>) -> Checked {
+        if let Err(error) = self.quarantine_file.write(&self.replay.quarantine) {
+            effects.push(self.disk_trouble(context, &error)?);
+        }
+        Ok(())
+    }
+
+    fn diverged(&mut self, context: &mut Context, position: u64, rebuild: bool, effects: &mut Vec<Effect>) {
+        let node = self.node;
+        context.count(Fault::DivergenceFound);
+        context.note(position, || format!("node {node} differs at {position}, rebuilds: {rebuild}"));
+        if rebuild {
+            self.replay.reset();
+            self.schedule(context);
+        } else {
+            // It would stay so: whoever runs the node starts it again.
+            effects.push(Effect::Die(Death::Kill));
+        }
+    }
+
+    /// For a mutant: a report that claims what the leader asked for.
+    fn mutated(&self, context: &Context, mut input: Input) -> Input {
+        if context.options.mutant == Some(Mutant::QuarantineWithoutHolds)
+            && let Input::Peer { message: PeerMessage::Report(report), .. } = &mut input
+            && let Some((position, round)) = self.replica.asks()
+        {
+            report.holds.push(Hold { position, round, crashed: false });
+            report.passed = 0;
+        }
+        input
     }
 
     /// Applies some entries and answers who waits.
@@ -384,8 +531,14 @@ impl Running {
         if self.awaited > 0 {
             return Ok(Vec::new());
         }
-        let all = self.replay.run(context, checker, &self.reader, clock_ms)?;
+        if self.replay.is_fresh {
+            self.restore(context, checker)?;
+        }
+        let Helping { answers: all, holds } = self.replay.run(context, checker, &self.reader, clock_ms)?;
         let (mut effects, mut answered) = (Vec::new(), Vec::new());
+        if holds {
+            self.keep_quarantine(context, &mut effects)?;
+        }
         let swaps = context.options.mutant == Some(Mutant::AnswerFromAnotherRequest);
         let other = all.last().map(|(_, applied)| applied.clone()).filter(|_| swaps);
         for (id, applied) in all {

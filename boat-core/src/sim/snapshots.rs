@@ -81,7 +81,7 @@ impl Snapshots {
 
     /// The newest one, as Raft has to know it.
     pub(super) fn newest(&self) -> Option<KeptSnapshot> {
-        self.store.kept().into_iter().next().map(told)
+        self.store.kept().into_iter().next().map(KeptSnapshot::from)
     }
 
     /// Whether one is arriving.
@@ -111,6 +111,11 @@ impl Snapshots {
         let enough = applier.index() >= self.last_index + every;
         if every == 0
             || self.frozen.is_some()
+            // A tainted state is outside of what is promised: what it would do to others is not looked at.
+            || replay.is_or_will_be_tainted()
+            || replay.is_midway()
+            || replay.is_fresh
+            || replay.quarantine.is_outdated()
             || applier.index() <= self.last_index
             || !(enough || self.is_wanted)
         {
@@ -128,6 +133,7 @@ impl Snapshots {
             taken_ms: context.now_ms,
             state_kind: STATE_KIND,
             membership,
+            decisions: replay.quarantine.decisions().clone(),
         };
         let applier = if forgets { applier.without_sessions() } else { applier.clone() };
         let predictor = FrozenState::from_bytes(replay.model().to_bytes());
@@ -147,7 +153,7 @@ impl Snapshots {
                 let kept = self.store.kept();
                 let cut_to =
                     if kept.len() > 1 { kept.last().map_or(0, |oldest| oldest.name.index) } else { 0 };
-                Ok(vec![Effect::Input(Input::SnapshotTaken { newest: told(newest), cut_to })])
+                Ok(vec![Effect::Input(Input::SnapshotTaken { newest: newest.into(), cut_to })])
             }
             Err(error) if error.is_harmless() => Ok(Vec::new()),
             Err(error) => Err(error),
@@ -202,15 +208,11 @@ impl Snapshots {
         &self,
         context: &mut Context,
         armed: Option<Armed>,
-        error: &LogError,
+        error: &dyn std::fmt::Display,
     ) -> Checked<Effect> {
         let armed = writer::judge(context, armed, error)?;
         Ok(Effect::Die(super::node::Death::of(armed)))
     }
-}
-
-fn told(kept: Kept) -> KeptSnapshot {
-    KeptSnapshot { name: kept.name, membership: kept.about.membership }
 }
 
 /// Flips a bit of the newest snapshot, where there is an older one to fall back to.

@@ -3,6 +3,7 @@
 use crate::codec::{Malformed, Reader};
 use crate::digest::Digest;
 use crate::log::membership;
+use crate::quarantine::Decisions;
 use crate::{ClusterId, Membership, StateKind};
 
 /// Which file a snapshot is: two that have this in common are the same, byte for byte.
@@ -32,6 +33,8 @@ pub(crate) struct About {
     pub(crate) state_kind: StateKind,
     /// The membership as of `index`.
     pub(crate) membership: Membership,
+    /// What the log had decided about requests that crash models: at least up to `index`.
+    pub(crate) decisions: Decisions,
 }
 
 impl About {
@@ -47,7 +50,11 @@ impl About {
             StateKind::Replay => 1,
             StateKind::Snapshot => 2,
         });
-        membership::put(&mut out, &self.membership);
+        let mut membership = Vec::new();
+        membership::put(&mut membership, &self.membership);
+        out.extend_from_slice(&(membership.len() as u32).to_le_bytes());
+        out.extend_from_slice(&membership);
+        self.decisions.encode(&mut out);
         out
     }
 
@@ -63,10 +70,12 @@ impl About {
             2 => StateKind::Snapshot,
             _ => return Err(reader.malformed()),
         };
-        let membership = membership::get(reader.rest())?;
+        let membership_bytes = reader.u32()? as usize;
+        let membership = membership::get(reader.slice(membership_bytes)?)?;
+        let decisions = Decisions::decode(reader.rest())?;
         if index == 0 || term == 0 || membership.index > index {
             return Err(Malformed("what a snapshot is of: it contradicts itself"));
         }
-        Ok(About { cluster, index, term, position, digest, taken_ms, state_kind, membership })
+        Ok(About { cluster, index, term, position, digest, taken_ms, state_kind, membership, decisions })
     }
 }

@@ -26,6 +26,8 @@ struct Known {
     kept: Vec<Kept>,
     /// Came from another node, whole and durable, and is not installed yet.
     arrived: Option<Kept>,
+    /// Snapshots of this node's own up to here hold a state that was wrong.
+    wrong_up_to: u64,
 }
 
 /// A snapshot that is there, as far as its node knows.
@@ -103,7 +105,7 @@ impl SnapshotStore {
             let why = "the log was cut, and no sound snapshot stands in for what was cut";
             return Err(LogError::corrupt(&path(directory, covered.0), 0, why));
         }
-        let (directory, known) = (directory.to_owned(), Known { kept, arrived: None });
+        let (directory, known) = (directory.to_owned(), Known { kept, ..Known::default() });
         Ok((SnapshotStore { files, directory, known: Mutex::new(known) }, warnings))
     }
 
@@ -115,6 +117,22 @@ impl SnapshotStore {
     /// What is kept, newest first.
     pub(crate) fn kept(&self) -> Vec<Kept> {
         self.lock().kept.clone()
+    }
+
+    /// The newest that is kept.
+    pub(crate) fn newest(&self) -> Option<SnapshotName> {
+        self.lock().kept.first().map(|kept| kept.name)
+    }
+
+    /// Drops all: the state that they hold, up to this entry, has proved to be wrong.
+    ///
+    /// # Errors
+    /// [`LogError::Io`].
+    pub(crate) fn forget(&self, index: u64) -> Result<(), LogError> {
+        let mut known = self.lock();
+        known.wrong_up_to = known.wrong_up_to.max(index);
+        known.kept.clear();
+        self.drop_others(&known)
     }
 
     /// Opens a snapshot to read it.
@@ -162,6 +180,10 @@ impl SnapshotStore {
         if let Some(newer) = known.newest().filter(|newest| newest.name.index >= new.name.index) {
             self.files.remove(temporary).map_err(LogError::io("remove", temporary))?;
             return Ok(newer.clone());
+        }
+        if new.name.index <= known.wrong_up_to {
+            self.files.remove(temporary).map_err(LogError::io("remove", temporary))?;
+            return Err(LogError::Refused("the state of a snapshot has proved to be wrong"));
         }
         self.rename(temporary, new.name.index)?;
         known.kept.insert(0, new.clone());

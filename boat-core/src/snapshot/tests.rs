@@ -6,6 +6,7 @@ use super::*;
 use crate::apply::{Applier, Batch, SessionLimits};
 use crate::log::files::{CallKind, Fault, SimFiles};
 use crate::log::{EntryKind, LogEntry, LogError};
+use crate::quarantine::Decisions;
 use crate::{
     CallOutcome, ClusterId, Command, FrozenState, Membership, Origin, Request, RequestKind, StateKind,
 };
@@ -40,6 +41,7 @@ fn frozen(index: u64, state_bytes: usize) -> Frozen {
         taken_ms: 5,
         state_kind: StateKind::Snapshot,
         membership: Membership { index: 1, ..Membership::default() },
+        decisions: Decisions::default(),
     };
     let state: Vec<u8> = (0..state_bytes).map(|n| (n % 251) as u8).collect();
     Frozen { about, applier, predictor: FrozenState::from_bytes(state) }

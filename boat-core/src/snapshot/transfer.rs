@@ -6,10 +6,10 @@ use bytes::Bytes;
 
 use super::store::Kept;
 use super::{Incoming, SnapshotName, SnapshotStore};
+use crate::RaftId;
 use crate::log::LogError;
 use crate::log::files::File;
 use crate::replica::{Input, KeptSnapshot, Output};
-use crate::{Membership, RaftId};
 
 /// How many snapshots are kept open to be sent, though they may have been dropped meanwhile.
 const OPEN_MAX: usize = 4;
@@ -87,7 +87,7 @@ impl Transfer {
             Job::Write { snapshot, offset, bytes } => {
                 Input::SnapshotWritten { snapshot, bytes: self.write(snapshot, offset, &bytes)? }
             }
-            Job::Finish(snapshot) => Input::SnapshotFinished { snapshot, membership: self.finish(snapshot)? },
+            Job::Finish(snapshot) => Input::SnapshotFinished { snapshot, kept: self.finish(snapshot)? },
             Job::Installed(kept) => return Ok(Done::Installed(self.store.installed(kept.name.index)?)),
         }))
     }
@@ -116,18 +116,24 @@ impl Transfer {
         Ok(written.map(|()| incoming.bytes()))
     }
 
-    fn finish(&mut self, snapshot: SnapshotName) -> Result<Option<Membership>, LogError> {
+    fn finish(&mut self, snapshot: SnapshotName) -> Result<Option<KeptSnapshot>, LogError> {
         let Some((_, incoming)) = self.incoming.take().filter(|(name, _)| *name == snapshot) else {
             return Ok(None);
         };
         match incoming.finish(&self.store) {
-            Ok(about) => Ok(Some(about.membership)),
+            Ok(about) => Ok(Some(Kept { name: snapshot, about }.into())),
             Err(error) if error.is_damage() => {
                 log::warn!("a snapshot arrived damaged, and is asked for again: {error}");
                 Ok(None)
             }
             Err(error) => Err(error),
         }
+    }
+}
+
+impl From<Kept> for KeptSnapshot {
+    fn from(Kept { name, about }: Kept) -> Self {
+        KeptSnapshot { name, membership: about.membership, decisions: about.decisions }
     }
 }
 
