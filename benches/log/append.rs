@@ -79,7 +79,7 @@ impl Appends {
             let data = self.workload.command().into();
             LogEntry { index: self.index, term: 1, kind: EntryKind::Normal, data }
         });
-        LogWrite { entries: entries.collect(), hard_state, membership: None }
+        LogWrite { entries: entries.collect(), hard_state, ..LogWrite::default() }
     }
 
     /// What one batch takes in the file, of whose layout `docs/log-format.md` tells.

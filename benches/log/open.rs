@@ -94,7 +94,7 @@ fn write(directory: &Path, requests: u64, size: Size) -> Result<(u64, u64, u64)>
         let hard_state = Some(HardState { term: 1, vote: 1, commit: index - 1 });
         let data = workload.command().into();
         let entries = vec![LogEntry { index, term: 1, kind: EntryKind::Normal, data }];
-        log.append(&LogWrite { entries, hard_state, membership: None })?;
+        log.append(&LogWrite { entries, hard_state, ..LogWrite::default() })?;
         if workload.requests() >= requests && index % LOOK_EVERY_WRITES == 0 {
             log.flush()?;
             let (bytes, last) = on_disk(directory)?;

@@ -36,7 +36,7 @@ impl BoatLog {
                 index += 1;
                 LogEntry { index, term: 1, kind: EntryKind::Normal, data: workload.command().into() }
             });
-            log.append(&LogWrite { entries: entries.collect(), hard_state, membership: None })?;
+            log.append(&LogWrite { entries: entries.collect(), hard_state, ..LogWrite::default() })?;
         }
         log.sync(0)?;
         Ok(BoatLog { reader: log.reader(), requests: workload.requests() })

@@ -69,6 +69,17 @@ impl RequestHash {
         let hash = xxh3_128(body);
         RequestHash { high: (hash >> 64) as u64 ^ (u64::from(kind) << 56), low: hash as u64 }
     }
+
+    /// The hash as it stands in a snapshot.
+    pub(crate) fn to_le_bytes(self) -> [u8; 16] {
+        (u128::from(self.high) << 64 | u128::from(self.low)).to_le_bytes()
+    }
+
+    /// What [`RequestHash::to_le_bytes`] gave.
+    pub(crate) fn from_le_bytes(bytes: [u8; 16]) -> Self {
+        let hash = u128::from_le_bytes(bytes);
+        RequestHash { high: (hash >> 64) as u64, low: hash as u64 }
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! identity  | magic "BOATIDEN" | version u32 = 1 | crc32c u32 of what follows | node u16 | birth u128 | boots u64 |
 //! genesis   | magic "BOATGENE" | version u32 = 1 | crc32c u32 of what follows | own raft id u64 | genesis |
 //! log/      see docs/log-format.md
+//! snapshots/ see docs/log-format.md
 //! quarantine  which requests are held, and what the log decided about such: see `quarantine::file`
 //! stale     why this directory must not be used any more under its identity: text
 //! aside-N/  what stood here before: a directory that went back in time or was damaged, kept for a person to look at
@@ -26,6 +27,7 @@ pub(crate) const LOCK: &str = "lock";
 pub(crate) const IDENTITY: &str = "identity";
 pub(crate) const GENESIS: &str = "genesis";
 pub(crate) const LOG: &str = "log";
+pub(crate) const SNAPSHOTS: &str = "snapshots";
 pub(crate) const STALE: &str = "stale";
 pub(crate) const QUARANTINE: &str = "quarantine";
 
@@ -37,7 +39,7 @@ const FILE_BYTES_MAX: usize = 16 << 20;
 /// How the mark of a removed incarnation begins.
 const REMOVED: &str = "removed: ";
 /// What belongs to one incarnation and goes aside with it.
-const MOVED: [&str; 3] = [LOG, GENESIS, QUARANTINE];
+const MOVED: [&str; 4] = [LOG, SNAPSHOTS, GENESIS, QUARANTINE];
 /// How many directories are kept aside.
 const ASIDE_MAX: u32 = 1_000;
 
@@ -110,6 +112,11 @@ impl Directory {
     /// Where the log lives.
     pub(crate) fn log_path(&self) -> PathBuf {
         self.path.join(LOG)
+    }
+
+    /// Where the snapshots live.
+    pub(crate) fn snapshots_path(&self) -> PathBuf {
+        self.path.join(SNAPSHOTS)
     }
 
     /// Where promises and decisions about requests that crash models are kept.

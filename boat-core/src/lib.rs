@@ -64,6 +64,7 @@ pub mod replica;
 mod report;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
+mod snapshot;
 mod status;
 #[cfg(feature = "supervisor")]
 pub mod supervisor;
@@ -86,8 +87,10 @@ pub use node::{
 #[cfg(feature = "tower")]
 pub use node::{NodeRequest, NodeService};
 pub use operation::{MembershipError, MembershipOperation, MembershipRefusal, OperationToken};
-pub use predictor::{Call, CallOutcome, Check, Predictor, PredictorError, Query, QueryOutcome, StateKind};
+pub use predictor::{
+    Call, CallOutcome, Check, FrozenState, Predictor, PredictorError, Query, QueryOutcome, StateKind,
+};
 #[cfg(all(feature = "http", feature = "supervisor"))]
 pub use program::run_node;
 pub use recover::{Recovery, recover};
-pub use status::{Alarm, BackendStatus, Health, MemberStatus, Phase, ReplayProgress, Status};
+pub use status::{Alarm, BackendStatus, Health, MemberStatus, Phase, ReplayProgress, SnapshotStatus, Status};

@@ -1,5 +1,6 @@
 //! A model in plain Rust, in process.
 
+use std::io::Read;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -8,7 +9,9 @@ use rand_chacha::rand_core::SeedableRng;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{Call, CallOutcome, Predictor, PredictorError, Query, QueryOutcome, RequestKind, StateKind};
+use crate::{
+    Call, CallOutcome, FrozenState, Predictor, PredictorError, Query, QueryOutcome, RequestKind, StateKind,
+};
 
 /// Where and when, for a model: the same on every node and at every replay.
 #[derive(Debug, Clone)]
@@ -68,7 +71,8 @@ impl Context {
     }
 }
 
-/// A model in plain Rust. Its state is what serde writes of it: it is made fresh by reading back what was given to the node.
+/// A model in plain Rust. Its state is what serde writes of it: it is made fresh by reading back what was given to the node,
+/// and goes into snapshots and comes out of them the same way. So a field that serde skips must not matter to `predict`.
 ///
 /// # Contract
 /// `predict` depends on nothing but the state, the request and the [`Context`]: no clock, no random numbers of its own, no
@@ -180,7 +184,7 @@ impl<M: Model> ModelPredictor<M> {
 
 impl<M: Model> Predictor for ModelPredictor<M> {
     fn state_kind(&self) -> StateKind {
-        StateKind::Replay
+        StateKind::Snapshot
     }
 
     fn check(&self) -> crate::Check {
@@ -213,5 +217,62 @@ impl<M: Model> Predictor for ModelPredictor<M> {
 
     async fn query(&mut self, query: &Query) -> Result<QueryOutcome, PredictorError> {
         Ok(self.ask(query))
+    }
+
+    async fn freeze(&mut self) -> Result<FrozenState, PredictorError> {
+        let written = rmp_serde::to_vec_named(&self.model);
+        written.map(FrozenState::from_bytes).map_err(|error| PredictorError::Unavailable(error.to_string()))
+    }
+
+    async fn restore(&mut self, state: &mut (dyn Read + Send)) -> Result<(), PredictorError> {
+        let mut bytes = Vec::new();
+        let lost = |why: &dyn std::fmt::Display| PredictorError::StateLost(format!("a snapshot: {why}"));
+        state.read_to_end(&mut bytes).map_err(|error| lost(&error))?;
+        self.model = Self::read(&bytes).map_err(|error| lost(&error))?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Serialize, Deserialize, PartialEq, Debug)]
+    struct Sum(f64, Vec<String>);
+
+    impl Model for Sum {
+        type Request = f64;
+        type Response = f64;
+
+        fn predict(&mut self, _: &Context, x: f64) -> f64 {
+            self.0 += x;
+            self.1.push(x.to_string());
+            self.0
+        }
+    }
+
+    fn call(body: &'static str) -> Call {
+        let (kind, body) = (RequestKind::Predict, body.into());
+        Call { position: 1, predictions_before: 0, kind, body, time_ms: 0, seed: 0 }
+    }
+
+    #[tokio::test]
+    async fn a_frozen_model_goes_on_elsewhere_as_it_was() {
+        let mut first = ModelPredictor::new(Sum(0.1, Vec::new())).unwrap();
+        first.predict(&[call("0.7"), call("1e300")], &mut Vec::new()).await.unwrap();
+        let frozen = first.freeze().await.unwrap();
+        let (mut expected, mut found, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
+        first.predict(&[call("3")], &mut expected).await.unwrap();
+        frozen.write_to(&mut bytes).unwrap();
+        let mut second = ModelPredictor::new(Sum(0.0, Vec::new())).unwrap();
+        second.restore(&mut &bytes[..]).await.unwrap();
+        second.predict(&[call("3")], &mut found).await.unwrap();
+        assert_eq!((expected, &first.model), (found, &second.model));
+        second.reset().await.unwrap();
+        assert_eq!(second.model, Sum(0.0, Vec::new()));
+        let cut = second.restore(&mut &bytes[..bytes.len() - 1]).await;
+        assert!(matches!(cut, Err(PredictorError::StateLost(_))), "{cut:?}");
     }
 }

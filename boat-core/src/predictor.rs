@@ -1,6 +1,7 @@
 //! The boundary behind which the model lives.
 
 use std::future::Future;
+use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -84,6 +85,55 @@ pub enum PredictorError {
 /// Checks a request before it costs anything; given out by [`Predictor::check`]. The error says what is wrong and where.
 pub type Check = Arc<dyn Fn(RequestKind, &[u8]) -> Result<(), String> + Send + Sync>;
 
+/// A predictor's state as it was at one moment, which goes on existing while the predictor goes on.
+///
+/// Made by [`Predictor::freeze`] between two batches, written by another thread. So freezing should be cheap (a copy of
+/// the state in memory, or a way to one that changes no more), and what takes long belongs into the writing.
+///
+/// ```
+/// # use boat_core::FrozenState;
+/// let mut out = Vec::new();
+/// FrozenState::from_bytes("weights").write_to(&mut out)?;
+/// FrozenState::from_writer(|out| out.write_all(b", and more")).write_to(&mut out)?;
+/// assert_eq!(out, b"weights, and more");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct FrozenState(Box<WriteState>);
+
+type WriteState = dyn FnOnce(&mut dyn Write) -> io::Result<()> + Send;
+
+impl FrozenState {
+    /// The state of a predictor that has none.
+    pub fn empty() -> Self {
+        FrozenState(Box::new(|_| Ok(())))
+    }
+
+    /// A state that is these bytes.
+    pub fn from_bytes(bytes: impl Into<Bytes>) -> Self {
+        let bytes = bytes.into();
+        FrozenState(Box::new(move |out| out.write_all(&bytes)))
+    }
+
+    /// A state that `write` writes, once, on another thread. An error of its own ends this snapshot, not the node.
+    pub fn from_writer(write: impl FnOnce(&mut dyn Write) -> io::Result<()> + Send + 'static) -> Self {
+        FrozenState(Box::new(write))
+    }
+
+    /// Writes the state.
+    ///
+    /// # Errors
+    /// What `out` says, or whatever makes the state.
+    pub fn write_to(self, out: &mut dyn Write) -> io::Result<()> {
+        (self.0)(out)
+    }
+}
+
+impl std::fmt::Debug for FrozenState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FrozenState").finish_non_exhaustive()
+    }
+}
+
 /// A model, or the way to one, as Boat drives it.
 ///
 /// # Contract
@@ -94,6 +144,9 @@ pub type Check = Arc<dyn Fn(RequestKind, &[u8]) -> Result<(), String> + Send + S
 ///   follows.
 /// - The outcome is a function of the requests since the last [`reset`] and their stamped time and seed, and of nothing else.
 /// - `reset` leaves a model that has seen no request.
+/// - After `restore` of what `freeze` gave, everything goes on as if it were the predictor that was frozen, on whichever
+///   node. Both are asked of predictors that declare [`StateKind::Snapshot`] only; [`StateKind::Stateless`] ones have an
+///   empty state.
 /// - `query` changes nothing that a later outcome could show. Its future may be dropped half way, when nobody waits for it any
 ///   more; the predictor can then go on as if it had not been asked.
 ///
@@ -132,6 +185,33 @@ pub trait Predictor: Send + 'static {
         calls: &[Call],
         outcomes: &mut Vec<CallOutcome>,
     ) -> impl Future<Output = Result<(), PredictorError>> + Send;
+
+    /// Freezes the state after the last batch, for a snapshot. The applier waits for this, so it should be quick: what takes
+    /// long is done when the frozen state is written. Default: the empty state; an error for those that declare
+    /// [`StateKind::Snapshot`], which must say how.
+    ///
+    /// # Errors
+    /// [`PredictorError::Unavailable`] when it cannot be had now: no snapshot is made, and it is tried again later.
+    /// [`PredictorError::StateLost`] as in [`Predictor::predict`].
+    fn freeze(&mut self) -> impl Future<Output = Result<FrozenState, PredictorError>> + Send {
+        let undeclared = || PredictorError::Unavailable("it declares snapshots and freezes none".to_owned());
+        let cannot = self.state_kind() == StateKind::Snapshot;
+        std::future::ready(if cannot { Err(undeclared()) } else { Ok(FrozenState::empty()) })
+    }
+
+    /// Takes the state that was frozen, in place of its own. Called in place of [`Predictor::reset`]. `state` ends where
+    /// what was written ends. Default: a reset, which is right for an empty state.
+    ///
+    /// # Errors
+    /// [`PredictorError::Unavailable`] while the backend cannot be had; Boat tries again, with the state from its
+    /// beginning. [`PredictorError::StateLost`] when this is no state of this predictor's.
+    fn restore(
+        &mut self,
+        state: &mut (dyn Read + Send),
+    ) -> impl Future<Output = Result<(), PredictorError>> + Send {
+        let _ = state;
+        self.reset()
+    }
 
     /// Answers a question from the state as it is, between two batches. Default: where the predictor is
     /// [stateless](StateKind::Stateless), whatever `predict` says to the question as if it were a prediction, with the position as

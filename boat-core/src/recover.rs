@@ -76,13 +76,7 @@ pub fn recover(data_dir: &Path, node: NodeId, address: &str) -> Result<Recovery,
     let own = Member { raft_id, birth: directory.birth(), address: address.to_owned() };
     let (last_term, last_index) = (recovered.last_term, recovered.last_index);
     let known_commit = recovered.hard_state.commit;
-    let start = ReplicaStart {
-        hard_state: recovered.hard_state,
-        membership: recovered.membership,
-        term_starts: recovered.term_starts,
-        last_index,
-        tail: recovered.tail,
-    };
+    let start = ReplicaStart::of(recovered, None);
     let writes = alone(&own, start).map_err(|error| Error::Config(error.to_string()))?;
     let last = writes.last().and_then(|write| write.membership.as_ref());
     let removed = last.map(|last| last.removed.iter().map(|id| id.node()).filter(|id| *id != node).collect());

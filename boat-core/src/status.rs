@@ -33,10 +33,25 @@ pub struct Status {
     pub cluster: Option<String>,
     /// Everybody in the membership.
     pub members: Vec<MemberStatus>,
+    /// The newest snapshot on this node's disk; `None` before the first, and for models that keep the whole log.
+    pub snapshot: Option<SnapshotStatus>,
     /// How many requests wait for their answers on this node.
     pub waiting: usize,
     /// What a person should look at; empty when all is well.
     pub alarms: Vec<Alarm>,
+}
+
+/// A snapshot on a node's disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct SnapshotStatus {
+    /// The last position that it covers.
+    pub position: u64,
+    /// The last entry that it covers.
+    pub index: u64,
+    /// How long its file is, in bytes.
+    pub bytes: u64,
+    /// How long ago it was taken, by the clocks of the nodes, in seconds.
+    pub age_seconds: u64,
 }
 
 /// Something that a person should look at. It goes away by itself when its cause does.

@@ -12,6 +12,7 @@ use bytes::Bytes;
 
 use crate::log::LogEntry;
 pub use crate::report::{Ailment, Ailments, CHECKPOINTS_MAX, Checkpoint, HOLDS_MAX, Hold, Report};
+pub use crate::snapshot::SnapshotName;
 use crate::{
     Birth, ClusterId, Genesis, MemberList, MembershipOperation, MembershipRefusal, NodeId, OperationToken,
     RaftId,
@@ -175,8 +176,57 @@ pub enum PeerMessage {
         /// Whether the connected voters other than the asker, holding everything committed, are a majority of all voters.
         allowed: bool,
     },
+    /// The leader has a snapshot for a follower that lacks what the leader's log does not hold any more.
+    SnapshotOffer(SnapshotOffer),
+    /// How much of an offered snapshot its receiver has: it asks for what comes next.
+    SnapshotAnswer(SnapshotAnswer),
+    /// A part of a snapshot.
+    SnapshotPiece(SnapshotPiece),
     /// What a node says of itself to the other members.
     Report(Box<Report>),
+}
+
+/// A leader's offer of a snapshot. Repeated until it is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SnapshotOffer {
+    /// The incarnation that needs it.
+    pub to: RaftId,
+    /// The leader.
+    pub from: RaftId,
+    /// The leader's term.
+    pub term: u64,
+    /// Which snapshot.
+    pub snapshot: SnapshotName,
+}
+
+/// What a receiver has of a snapshot, and so what it asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SnapshotAnswer {
+    /// Who offered it.
+    pub to: RaftId,
+    /// Who receives it.
+    pub from: RaftId,
+    /// Which snapshot.
+    pub snapshot: SnapshotName,
+    /// Where the next piece begins; `None` when it cannot be taken.
+    pub offset: Option<u64>,
+}
+
+/// A part of a snapshot's file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotPiece {
+    /// Who receives it.
+    pub to: RaftId,
+    /// Who sends it.
+    pub from: RaftId,
+    /// Which snapshot.
+    pub snapshot: SnapshotName,
+    /// Where in the file it begins.
+    pub offset: u64,
+    /// The CRC-32C of `bytes`.
+    pub checksum: u32,
+    /// The bytes, not empty.
+    pub bytes: Bytes,
 }
 
 /// A request on its way from the node that accepted it to the leader.

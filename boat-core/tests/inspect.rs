@@ -224,6 +224,7 @@ async fn damaged_files_beside_the_log_are_named() {
 fn small_log(directory: &Path) {
     let (mut log, _) = open(directory).unwrap();
     let write = |first: u64, count: u64, term: u64, commit: u64| LogWrite {
+        start: None,
         entries: (first..first + count)
             .map(|index| LogEntry {
                 index,

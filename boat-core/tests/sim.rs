@@ -99,6 +99,16 @@ fn an_answer_from_another_request_is_found() {
 }
 
 #[test]
+fn sessions_left_out_of_snapshots_are_found() {
+    first_found(Mutant::LeaveSessionsOutOfSnapshots);
+}
+
+#[test]
+fn an_old_snapshot_in_place_of_the_newest_is_found() {
+    first_found(Mutant::AcceptOldSnapshot);
+}
+
+#[test]
 fn a_quarantine_without_every_hold_is_found() {
     first_found(Mutant::QuarantineWithoutHolds);
 }

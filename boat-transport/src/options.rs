@@ -18,7 +18,7 @@ pub struct TransportOptions {
     /// How many bytes of messages may wait for one peer; more are dropped. Default 64 MiB, at least `frame_bytes_max`.
     pub queue_bytes_max: usize,
     /// The longest message, sent or received. It must hold the entries of one append (Raft's `max_size_per_msg`) and one
-    /// entry more. Default 16 MiB, 4 KiB to 1 GiB; the same on all nodes.
+    /// entry more, and a piece of a snapshot (256 KiB). Default 16 MiB, 4 KiB to 1 GiB; the same on all nodes.
     pub frame_bytes_max: usize,
     /// How long to wait for a connection, name lookup included. Default 2 s.
     pub connect_timeout: Duration,

@@ -184,6 +184,8 @@ fn cost_bytes(message: &PeerMessage) -> usize {
             let members = introduction.genesis.as_ref().map_or(0, |genesis| genesis.members.len());
             (introduction.members.len() + members) * MESSAGE_BYTES
         }
+        PeerMessage::SnapshotPiece(piece) => piece.bytes.len(),
+        PeerMessage::SnapshotOffer(_) | PeerMessage::SnapshotAnswer(_) => 0,
         PeerMessage::Join(join) => join.address.len(),
         PeerMessage::Outside(outside) => outside.members.len() * MESSAGE_BYTES,
         PeerMessage::ForwardRefused(_)

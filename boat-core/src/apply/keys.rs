@@ -13,7 +13,7 @@ use crate::digest::RequestHash;
 /// batches are cut differently on every node and at every replay.
 const ENTRY_BYTES: u64 = 512;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Remembered {
     hash: RequestHash,
     /// `None` while it is in the batch being applied.
@@ -22,7 +22,7 @@ struct Remembered {
 }
 
 /// The table of remembered keys, bounded in bytes.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Keys {
     known: BTreeMap<Bytes, Remembered>,
     /// Keys by the age at which they came, oldest first.
@@ -68,14 +68,35 @@ impl Keys {
             None if !self.has_room(limits) => Err(Refused::KeyTableFull),
             None => {
                 // A copy of its own: a slice would keep the whole command it came in alive.
-                let key = Bytes::copy_from_slice(key);
-                let bytes = ENTRY_BYTES + 2 * key.len() as u64;
-                self.bytes += bytes;
-                self.by_age.push_back((age_ms, key.clone()));
-                self.known.insert(key, Remembered { hash, outcome: None, bytes });
+                self.remember(Bytes::copy_from_slice(key), hash, age_ms, None);
                 Ok(Known::New)
             }
         }
+    }
+
+    fn remember(&mut self, key: Bytes, hash: RequestHash, age_ms: u64, outcome: Option<Outcome>) {
+        let bytes = ENTRY_BYTES + 2 * key.len() as u64;
+        self.bytes += bytes;
+        self.by_age.push_back((age_ms, key.clone()));
+        self.known.insert(key, Remembered { hash, outcome, bytes });
+    }
+
+    /// Every key with an outcome, oldest first: the age at which it came, the key, and what is remembered.
+    pub(super) fn all(&self) -> impl Iterator<Item = (u64, &Bytes, RequestHash, &Outcome)> {
+        self.by_age.iter().filter_map(|(age_ms, key)| {
+            let known = self.known.get(key)?;
+            Some((*age_ms, key, known.hash, known.outcome.as_ref()?))
+        })
+    }
+
+    /// Remembers a key of a snapshot, which gives them oldest first. False: that cannot come next.
+    pub(super) fn restore(&mut self, age_ms: u64, key: Bytes, hash: RequestHash, outcome: Outcome) -> bool {
+        let follows = self.by_age.back().is_none_or(|(last, _)| *last <= age_ms);
+        let is_new = !self.known.contains_key(&key);
+        if follows && is_new {
+            self.remember(key, hash, age_ms, Some(outcome));
+        }
+        follows && is_new
     }
 
     /// Remembers the outcome of a request that [`Keys::begin`] called new.

@@ -9,6 +9,7 @@ mod checkpoints;
 mod due;
 mod keys;
 mod session;
+mod state;
 mod time;
 mod window;
 
@@ -20,6 +21,7 @@ pub use self::checkpoints::Checkpoints;
 pub(crate) use self::due::{Due, Until};
 use self::keys::Keys;
 use self::session::{Known, Sessions};
+pub(crate) use self::state::ApplierReader;
 use self::time::LogTime;
 use crate::codec::{Malformed, Reader, share};
 use crate::digest::{Digest, RequestHash};
@@ -171,7 +173,7 @@ impl Batch {
 }
 
 /// The state that applying leaves behind, besides the predictor's own.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Applier {
     limits: SessionLimits,
     position: u64,
@@ -195,6 +197,12 @@ impl Applier {
         Applier { limits, ..Applier::default() }
     }
 
+    /// For a mutant of the simulator: the same without what it knows of clients.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn without_sessions(&self) -> Self {
+        Applier { sessions: Sessions::default(), keys: Keys::default(), ..self.clone() }
+    }
+
     /// The position of the last applied request.
     pub fn position(&self) -> u64 {
         self.position
@@ -213,6 +221,11 @@ impl Applier {
     /// The last applied entry.
     pub fn index(&self) -> u64 {
         self.index
+    }
+
+    /// Its term.
+    pub fn term(&self) -> u64 {
+        self.term
     }
 
     /// Log time after the last admitted entry, in milliseconds since the Unix epoch.

@@ -18,20 +18,20 @@ pub(crate) enum Known {
     Done(Outcome),
 }
 
-#[derive(Debug)]
-struct Session {
+#[derive(Debug, Clone)]
+pub(super) struct Session {
     /// The position of its opening.
-    id: u64,
-    window: Window,
-    active_age_ms: u64,
+    pub(super) id: u64,
+    pub(super) window: Window,
+    pub(super) active_age_ms: u64,
     /// The random number of its opening, which its owner alone knows: proves that a retry is the owner's client's.
-    secret: u64,
+    pub(super) secret: u64,
     /// The term of the entry that opened it.
-    term: u64,
+    pub(super) term: u64,
 }
 
 /// All open sessions.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Sessions {
     /// By rising id, which is the order in which they were opened: found faster than in a tree.
     open: Vec<Session>,
@@ -48,6 +48,21 @@ impl Sessions {
         let window = Window::new(outcomes_max);
         self.open.push(Session { id: position, term, window, active_age_ms: age_ms, secret });
         self.changes += 1;
+    }
+
+    /// Every open session, by rising id.
+    pub(super) fn all(&self) -> &[Session] {
+        &self.open
+    }
+
+    /// Opens a session of a snapshot, which gives them by rising id. False: that cannot come next.
+    pub(super) fn restore(&mut self, session: Session) -> bool {
+        let follows = self.open.last().is_none_or(|last| last.id < session.id);
+        if follows {
+            self.open.push(session);
+            self.changes += 1;
+        }
+        follows
     }
 
     /// Position and term of the session that was opened with this secret: an opening that was sent twice opens one.

@@ -11,7 +11,8 @@ pub(crate) struct LogTime {
     pub(crate) time_ms: u64,
     /// What sessions and keys grow old by.
     pub(crate) age_ms: u64,
-    stamp_ms: Option<u64>,
+    /// The last command's stamp.
+    pub(super) stamp_ms: Option<u64>,
 }
 
 impl LogTime {

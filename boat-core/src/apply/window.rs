@@ -10,7 +10,7 @@ use crate::digest::RequestHash;
 ///
 /// The parts stand side by side and are written one by one: this is the hot path of a replay, and a value that is moved
 /// in wide words just after it was written in narrow ones makes the processor wait.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Slot {
     pub(super) state: SlotState,
     /// What stands for the request; means nothing in an empty slot.
@@ -56,14 +56,14 @@ impl Slot {
 }
 
 /// A window on the requests of a session, which starts at its lowest unanswered number.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Window {
-    lowest: u64,
+    pub(super) lowest: u64,
     /// Behind the highest number that was looked for, and at least `lowest`.
-    end: u64,
+    pub(super) end: u64,
     /// Number n of `lowest..end` stands at n modulo the length, a power of two; all other slots are empty.
     ring: Vec<Slot>,
-    outcomes_max: usize,
+    pub(super) outcomes_max: usize,
 }
 
 impl Window {
@@ -110,6 +110,13 @@ impl Window {
     pub(super) fn get(&self, sequence: u64) -> Option<&Slot> {
         let place = usize::try_from(sequence.checked_sub(self.lowest)?).ok()?;
         if place < self.ring.len() { self.ring.get(self.place(sequence)) } else { None }
+    }
+
+    /// The numbers that were applied, and what is known of them.
+    pub(super) fn done(&self) -> impl Iterator<Item = (u64, RequestHash, &Outcome)> {
+        let slot = |sequence| Some((sequence, self.get(sequence)?));
+        let done = (self.lowest..self.end).filter_map(slot);
+        done.filter_map(|(sequence, slot)| Some((sequence, slot.hash, slot.outcome()?)))
     }
 
     fn place(&self, sequence: u64) -> usize {

@@ -73,6 +73,10 @@ flags! {
         command_bytes_max: usize, "BOAT_COMMAND_BYTES_MAX", "BYTES";
         /// How long one file of the log is
         segment_bytes: usize, "BOAT_SEGMENT_BYTES", "BYTES";
+        /// How many bytes of log are applied between two snapshots
+        snapshot_log_bytes: u64, "BOAT_SNAPSHOT_LOG_BYTES", "BYTES";
+        /// How many bytes of snapshots are sent to other nodes in a second
+        snapshot_bytes_per_second: u64, "BOAT_SNAPSHOT_BYTES_PER_SECOND", "BYTES";
         /// How long a request waits for a leader to appear
         leader_wait_ms: u64, "BOAT_LEADER_WAIT_MS", "MS";
         /// How long the model may take for one call

@@ -28,6 +28,11 @@ pub struct Limits {
     /// How long one segment file of the log is, in bytes. Default 64 MiB; at least twice the longer of `request_bytes_max`
     /// and `command_bytes_max`, at most 1 GiB.
     pub segment_bytes: usize,
+    /// How many bytes of log are applied between two snapshots, at least; at least as many as the last snapshot has. Only for
+    /// models that can be snapshotted or keep no state; of others the whole log is kept. Default 64 MiB; 64 KiB to 1 TiB.
+    pub snapshot_log_bytes: u64,
+    /// How many bytes of snapshots are sent to other nodes in a second, at most. Default 64 MiB; 64 KiB to 16 GiB.
+    pub snapshot_bytes_per_second: u64,
     /// How long a request waits for a leader to appear before it is answered `no_leader`, in milliseconds. Default 2,000; 0
     /// to 60,000.
     pub leader_wait_ms: u64,
@@ -48,6 +53,8 @@ impl Default for Limits {
             request_bytes_max: MIB,
             command_bytes_max: MIB,
             segment_bytes: 64 * MIB,
+            snapshot_log_bytes: 64 * MIB as u64,
+            snapshot_bytes_per_second: 64 * MIB as u64,
             leader_wait_ms: 2_000,
             call_ms_max: 30_000,
             free_bytes_min: 128 * MIB as u64,
@@ -73,6 +80,8 @@ impl Limits {
         bound("limits.command_bytes_max", self.command_bytes_max, KIB..=8 * MIB)?;
         let segment_bytes_min = 2 * self.request_bytes_max.max(self.command_bytes_max);
         bound("limits.segment_bytes", self.segment_bytes, segment_bytes_min..=1_024 * MIB)?;
+        bound("limits.snapshot_log_bytes", self.snapshot_log_bytes, 64 << 10..=1 << 40)?;
+        bound("limits.snapshot_bytes_per_second", self.snapshot_bytes_per_second, 64 << 10..=16 << 30)?;
         bound("limits.leader_wait_ms", self.leader_wait_ms, 0..=60_000)?;
         bound("limits.call_ms_max", self.call_ms_max, 1..=3_600_000)?;
         bound("limits.free_bytes_min", self.free_bytes_min, 0..=1 << 50)

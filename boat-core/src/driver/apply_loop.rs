@@ -1,6 +1,7 @@
 //! The applier's thread: pulls committed entries, runs them through the predictor and answers who waits.
 //!
-//! A restart, a lost backend and normal service are one loop: a fresh predictor, and the log from its first entry on.
+//! A restart, a lost backend and normal service are one loop: a predictor that is fresh or comes from a snapshot, and the log
+//! behind that.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,9 +9,10 @@ use std::time::Duration;
 
 use tokio::sync::futures::Notified;
 
-use super::feed::Pulled;
+use super::feed::{Feed, Pulled};
 use super::progress::Progress;
 use super::shared::{AppliedView, Shared};
+use super::snapshots::Taking;
 use super::{Event, keeper};
 use crate::apply::{Applied, Applier, Batch, SessionLimits};
 use crate::log::{LogEntry, LogError, LogReader};
@@ -23,7 +25,7 @@ const BATCH_CALLS_MAX: usize = RUN_CALLS_MAX;
 /// The bytes of entries taken from the feed at once, about.
 const PULL_BYTES_MAX: usize = 4 << 20;
 /// How long to wait before an unavailable backend is tried again: doubled each time, from the first to the second.
-const RETRY_WAIT: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+pub(super) const RETRY_WAIT: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
 /// How long to wait before a state that is lost again and again is rebuilt once more, at the longest.
 const REBUILD_WAIT_MAX: Duration = Duration::from_secs(10);
@@ -34,6 +36,10 @@ pub(super) enum End {
     Stopped,
     /// The predictor's state is gone: it has to see everything again.
     StateLost(String),
+    /// A snapshot took the log's place: it goes on from there.
+    Installed,
+    /// The state cannot be had from what is on this disk any more: the directory is set aside.
+    Damaged(String),
     /// The predictor's state is not to be used any more: it has to see everything again.
     Outdated,
     /// Another applier has taken this one's place, because a call took too long.
@@ -52,6 +58,11 @@ pub(crate) struct ApplyLoop<P> {
     pub(crate) predictor: P,
     pub(crate) reader: LogReader,
     pub(crate) limits: SessionLimits,
+    pub(crate) snapshots: Taking,
+    /// Somebody needs a snapshot, and it was not taken yet.
+    pub(crate) snapshot_wanted: bool,
+    /// The predictor's state has proved to be wrong: snapshots may hold it.
+    pub(crate) distrusts: bool,
     /// How long the predictor may take for one call, or for a batch.
     pub(crate) call_limit: Duration,
     /// Which applier of this node this is; only the last one counts.
@@ -76,9 +87,12 @@ impl<P: Predictor> ApplyLoop<P> {
                     return self.shared.inbox.push(Event::StorageFailed(error.to_string()));
                 }
                 End::Outdated => {
+                    self.distrusts = true;
                     self.shared.replayed.store(false, Ordering::Release);
                     self.shared.set_backend(|backend| backend.rebuilds += 1);
                 }
+                End::Installed => {}
+                End::Damaged(why) => return self.shared.inbox.push(Event::LogDamaged(why)),
                 End::Unreadable(error) => return self.shared.inbox.push(super::unreadable(&error)),
                 End::Fatal(why) => return self.shared.inbox.push(Event::ApplierFailed(why)),
                 End::StateLost(why) => {
@@ -97,7 +111,7 @@ impl<P: Predictor> ApplyLoop<P> {
     }
 
     fn say_lost(&self, why: String) {
-        log::warn!("node {}: {why}; replaying from the first request", self.shared.node);
+        log::warn!("node {}: {why}; rebuilding it", self.shared.node);
         self.shared.replayed.store(false, Ordering::Release);
         self.shared.set_backend(|backend| {
             backend.healthy = false;
@@ -113,6 +127,9 @@ impl<P: Predictor> ApplyLoop<P> {
             predictor: self.predictor.spare()?,
             reader: self.reader.clone(),
             limits: self.limits,
+            snapshots: self.snapshots.clone(),
+            snapshot_wanted: self.snapshot_wanted,
+            distrusts: self.distrusts,
             call_limit: self.call_limit,
             number: self.number,
             gave_up: false,
@@ -120,14 +137,16 @@ impl<P: Predictor> ApplyLoop<P> {
         })
     }
 
-    /// One life of the predictor: from fresh, through the whole log, and on.
+    /// One life of the predictor: from fresh or a snapshot, through the log behind that, and on.
     async fn pass(&mut self) -> End {
-        if let Err(end) = self.reset().await {
-            return end;
-        }
-        let mut applier = Applier::new(self.limits);
+        let mut applier = match self.begin().await {
+            Ok(applier) => applier,
+            Err(end) => return end,
+        };
         self.published_sessions = None;
         self.shared.wellbeing.fresh();
+        self.shared.wellbeing.restored(applier.position());
+        self.publish(&applier);
         let mut batch = Batch::default();
         let mut progress = Progress::start(&self.shared);
         loop {
@@ -141,6 +160,7 @@ impl<P: Predictor> ApplyLoop<P> {
             }
             let applied = match pulled {
                 Pulled::Stopped => return End::Stopped,
+                Pulled::Installed => return End::Installed,
                 Pulled::Entries(entries) => {
                     self.apply(&mut applier, &mut batch, &entries, &mut progress).await
                 }
@@ -159,15 +179,28 @@ impl<P: Predictor> ApplyLoop<P> {
         last: u64,
         progress: &mut Progress,
     ) -> Result<(), End> {
-        let mut scan = self.reader.scan_ahead(applier.index() + 1, last + 1).map_err(End::Unreadable)?;
+        // What a snapshot is about to take the place of is not there any more: the feed says when it has.
+        let unreadable = |feed: &Feed, next, error| match error {
+            LogError::OutOfRange { .. } if feed.awaits_install(next) => Ok(()),
+            error => Err(End::Unreadable(error)),
+        };
+        let next = applier.index() + 1;
+        let mut scan = match self.reader.scan_ahead(next, last + 1) {
+            Ok(scan) => scan,
+            Err(error) => return unreadable(&self.shared.feed, next, error),
+        };
         let mut entries = Vec::new();
-        while scan.next_block(&mut entries).map_err(End::Unreadable)? {
+        loop {
+            match scan.next_block(&mut entries) {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                Err(error) => return unreadable(&self.shared.feed, scan.next_index(), error),
+            }
             if self.shared.feed.is_stopped() {
                 return Err(End::Stopped);
             }
             self.apply(applier, batch, &entries, progress).await?;
         }
-        Ok(())
     }
 
     async fn apply(
@@ -189,7 +222,9 @@ impl<P: Predictor> ApplyLoop<P> {
                 progress.advanced(&self.shared, applier);
             }
         }
-        Ok(())
+        let bytes: usize = entries.iter().map(|entry| entry.data.len()).sum();
+        self.snapshots.applied(bytes as u64);
+        self.snapshot_if_due(applier).await
     }
 
     async fn run_batch(&mut self, applier: &mut Applier, batch: &mut Batch) -> Result<(), End> {
@@ -313,7 +348,7 @@ impl<P: Predictor> ApplyLoop<P> {
         Err(End::StateLost(why))
     }
 
-    async fn reset(&mut self) -> Result<(), End> {
+    pub(super) async fn reset(&mut self) -> Result<(), End> {
         let mut wait = RETRY_WAIT.0;
         let shared = self.shared.clone();
         loop {
@@ -334,14 +369,14 @@ impl<P: Predictor> ApplyLoop<P> {
         Ok(())
     }
 
-    fn healthy(&self) {
+    pub(super) fn healthy(&self) {
         self.shared.set_backend(|backend| {
             backend.healthy = true;
             backend.error = None;
         });
     }
 
-    async fn unavailable(&self, why: String, wait: &mut Duration) -> Result<(), End> {
+    pub(super) async fn unavailable(&self, why: String, wait: &mut Duration) -> Result<(), End> {
         let known = self.shared.backend();
         if known.healthy || known.error.as_ref() != Some(&why) {
             log::warn!("node {}: {why}; trying again", self.shared.node);

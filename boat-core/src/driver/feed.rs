@@ -19,6 +19,12 @@ struct Waiting {
     /// Whether the applier may take anything: only a member's may, which has heard of all decisions.
     is_open: bool,
     look_again: bool,
+    /// A snapshot as of this entry is about to take the log's place.
+    awaited: u64,
+    /// A snapshot was installed as of this entry: what stands before it is not in the log any more.
+    installed: u64,
+    /// Somebody needs a new snapshot.
+    snapshot_wanted: bool,
     stopped: bool,
 }
 
@@ -36,6 +42,8 @@ pub(crate) enum Pulled {
     Entries(Vec<LogEntry>),
     /// They are in the log, up to and including this index.
     InLog(u64),
+    /// They are not in the log any more: a snapshot stands in for them.
+    Installed,
     /// There is nothing more to come.
     Stopped,
 }
@@ -72,6 +80,41 @@ impl Feed {
         }
         drop(waiting);
         self.changed.notify_one();
+    }
+
+    /// A snapshot as of `index` is about to take the log's place. Nothing is applied until it has.
+    pub(crate) fn await_install(&self, index: u64) {
+        let mut waiting = self.lock();
+        if index > waiting.committed {
+            waiting.awaited = waiting.awaited.max(index);
+        }
+    }
+
+    /// Whether the entry at `index` is behind a snapshot that takes the log's place.
+    pub(crate) fn awaits_install(&self, index: u64) -> bool {
+        self.lock().awaited >= index
+    }
+
+    /// A snapshot as of `index` took the log's place: the applier goes on from there.
+    pub(crate) fn install(&self, index: u64) {
+        let mut waiting = self.lock();
+        waiting.installed = waiting.installed.max(index);
+        waiting.committed = waiting.committed.max(index);
+        drop(waiting);
+        self.changed.notify_one();
+    }
+
+    /// Somebody needs a new snapshot.
+    pub(crate) fn want_snapshot(&self) {
+        let mut waiting = self.lock();
+        (waiting.snapshot_wanted, waiting.look_again) = (true, true);
+        drop(waiting);
+        self.changed.notify_one();
+    }
+
+    /// Whether a new snapshot was wanted since this was asked last.
+    pub(crate) fn take_snapshot_wanted(&self) -> bool {
+        std::mem::take(&mut self.lock().snapshot_wanted)
     }
 
     /// Wakes the applier, though nothing new is there.
@@ -112,6 +155,9 @@ impl Feed {
         let mut waiting = self.lock();
         if waiting.stopped {
             return Some(Pulled::Stopped);
+        }
+        if waiting.awaited >= next {
+            return (waiting.installed >= waiting.awaited).then_some(Pulled::Installed);
         }
         if std::mem::take(&mut waiting.look_again) {
             return Some(Pulled::Entries(Vec::new()));

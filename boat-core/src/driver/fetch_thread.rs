@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 
 use super::Event;
 use super::shared::Shared;
-use crate::log::LogReader;
+use crate::log::{LogError, LogReader};
 use crate::replica::FETCHES_MAX;
 
 /// A range of the log, by index, and how many bytes of it to read at the most.
@@ -36,6 +36,10 @@ impl FetchThread {
             for Fetch { low, high, bytes_max } in asked {
                 match reader.entries(low, high, bytes_max) {
                     Ok(entries) => shared.inbox.push(Event::Fetched { low, entries }),
+                    // It was cut off meanwhile: a snapshot stands in for it.
+                    Err(LogError::OutOfRange { .. }) => {
+                        shared.inbox.push(Event::Fetched { low, entries: Vec::new() });
+                    }
                     Err(error) => return shared.inbox.push(super::unreadable(&error)),
                 }
             }

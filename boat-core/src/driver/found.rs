@@ -11,12 +11,15 @@ use super::fetch_thread::FetchThread;
 use super::free_space::FreeSpace;
 use super::log_thread::LogThread;
 use super::shared::{ConsensusView, Shared};
+use super::snapshots::{SnapshotThread, Taking};
+use super::transfer_thread::TransferThread;
 use super::{Addresses, ApplyLoop, Driver, Event, FrontDesk, Surroundings, aside, keeper, now};
 use crate::apply::SessionLimits;
 use crate::directory::Directory;
 use crate::founding::{Founding, FoundingOutput};
 use crate::log::{Log, LogConfig, LogError, Recovered};
 use crate::replica::{Failure, OperationResult, Replica, ReplicaConfig, ReplicaStart};
+use crate::snapshot::SnapshotStore;
 use crate::transport::{PeerEvent, PeerLinks, PeerMessage};
 use crate::{Error, Genesis, Member, MemberList, NodeId, Predictor, RaftId};
 
@@ -41,9 +44,19 @@ pub(crate) struct Launch<P> {
     pub(crate) command_bytes_max: usize,
     pub(crate) forwarded_bytes_max: usize,
     pub(crate) log: LogConfig,
+    /// The bytes of log between two snapshots, at least, and of snapshots that leave in one tick, at most.
+    pub(crate) snapshot_log_bytes: u64,
+    pub(crate) snapshot_bytes_per_tick: usize,
     pub(crate) free_bytes_min: u64,
     pub(crate) seed: u64,
     pub(crate) predictor: P,
+}
+
+/// What a directory holds.
+struct Opened {
+    log: Log,
+    recovered: Recovered,
+    snapshots: Arc<SnapshotStore>,
 }
 
 /// Why a log cannot be opened.
@@ -112,9 +125,9 @@ impl<P: Predictor> Launch<P> {
                 }
                 Some(why) => why,
                 None => match self.open_log(&genesis) {
-                    Ok((log, recovered)) => {
+                    Ok(opened) => {
                         say(Ok(()));
-                        return self.serve(genesis, raft_id, log, recovered);
+                        return self.serve(genesis, raft_id, opened);
                     }
                     Err(OpenError::Unusable(why)) => why,
                     Err(OpenError::Other(error)) => {
@@ -143,10 +156,10 @@ impl<P: Predictor> Launch<P> {
         Ok(())
     }
 
-    fn serve(self, genesis: Genesis, raft_id: RaftId, log: Log, recovered: Recovered) -> Result<(), Error> {
+    fn serve(self, genesis: Genesis, raft_id: RaftId, opened: Opened) -> Result<(), Error> {
         let (files, path) = (self.directory.files().clone(), self.directory.path().to_owned());
         let shared = self.shared.clone();
-        let (driver, applier) = self.assemble(genesis, raft_id, log, recovered)?;
+        let (driver, applier) = self.assemble(genesis, raft_id, opened)?;
         let ended = driver.run();
         if let Err(Error::StaleDirectory(why) | Error::Damaged(why)) = &ended {
             // The next start sets it aside, where the others can do without it.
@@ -247,16 +260,24 @@ impl<P: Predictor> Launch<P> {
             | Event::Answered(_)
             | Event::Fetched { .. }
             | Event::DiskFull(_)
+            | Event::Snapshot(_)
             | Event::LogDamaged(_)
             | Event::ApplierFailed(_) => {}
         }
         Ok(false)
     }
 
-    fn open_log(&self, genesis: &Genesis) -> Result<(Log, Recovered), OpenError> {
+    fn open_log(&self, genesis: &Genesis) -> Result<Opened, OpenError> {
         let files = self.directory.files().clone();
         let path = self.directory.log_path();
-        let opened = Log::open(files, &path, self.log.clone(), genesis.membership());
+        let opened = Log::open(files.clone(), &path, self.log.clone(), genesis.membership());
+        let opened = opened.and_then(|(log, mut recovered)| {
+            let covered = (recovered.first_index - 1, recovered.hard_state.commit);
+            let (snapshots, warnings) =
+                SnapshotStore::open(files, &self.directory.snapshots_path(), covered)?;
+            recovered.warnings.extend(warnings);
+            Ok(Opened { log, recovered, snapshots: Arc::new(snapshots) })
+        });
         opened.map_err(|error| match error {
             LogError::Regressed { .. } | LogError::Corrupt { .. } => OpenError::Unusable(error.to_string()),
             other => OpenError::Other(Error::Storage(other.to_string())),
@@ -267,26 +288,23 @@ impl<P: Predictor> Launch<P> {
         self,
         genesis: Genesis,
         raft_id: RaftId,
-        log: Log,
-        recovered: Recovered,
+        opened: Opened,
     ) -> Result<(Driver, JoinHandle<()>), Error> {
+        let Opened { log, recovered, snapshots } = opened;
         let storage = |error: &dyn std::fmt::Display| Error::Storage(error.to_string());
         recovered.warnings.iter().for_each(|warning| log::warn!("node {}: {warning}", self.shared.node));
         let reader = log.reader();
         self.shared.feed.start(recovered.hard_state.commit);
-        let start = ReplicaStart {
-            hard_state: recovered.hard_state,
-            membership: recovered.membership,
-            term_starts: recovered.term_starts,
-            last_index: recovered.last_index,
-            tail: recovered.tail,
-        };
+        self.shared.memberships.push(recovered.membership.clone());
+        self.shared.set_snapshot(snapshots.kept().first());
+        let start = ReplicaStart::of(recovered, super::snapshots::newest(&snapshots));
         let own = Member { raft_id, birth: self.directory.birth(), address: self.address };
         let config = ReplicaConfig {
             heartbeat_ticks: self.heartbeat_ticks,
             election_ticks: self.election_ticks,
             command_bytes_max: self.command_bytes_max,
             forwarded_bytes_max: self.forwarded_bytes_max,
+            snapshot_bytes_per_tick: self.snapshot_bytes_per_tick,
             ..ReplicaConfig::new(own, self.seed)
         };
         let mut replica = Replica::new(config, start).map_err(super::fatal)?;
@@ -306,18 +324,34 @@ impl<P: Predictor> Launch<P> {
         let log = LogThread::start(log, space, self.shared.clone()).map_err(|error| storage(&error))?;
         let fetch =
             FetchThread::start(reader.clone(), self.shared.clone()).map_err(|error| storage(&error))?;
+        let transfer =
+            TransferThread::start(snapshots.clone(), self.shared.clone()).map_err(|error| storage(&error))?;
+        let state_kind = self.predictor.state_kind();
+        let log_bytes = self.snapshot_log_bytes;
+        let writer =
+            SnapshotThread::start(snapshots.clone(), self.shared.clone()).map_err(|error| storage(&error))?;
         let limits = genesis.limits;
         let applier = ApplyLoop {
             shared: self.shared.clone(),
             predictor: self.predictor,
             reader: reader.clone(),
             limits,
+            snapshots: Taking::new(
+                &writer,
+                snapshots,
+                self.shared.clone(),
+                genesis.cluster,
+                state_kind,
+                log_bytes,
+            ),
+            snapshot_wanted: false,
+            distrusts: false,
             call_limit: self.call_limit,
             number: self.shared.wellbeing.applier(),
             gave_up: false,
             published_sessions: None,
         };
         let applier = keeper::start(applier, &self.shared).map_err(|error| storage(&error))?;
-        Ok((Driver::new(around, replica, log, fetch), applier))
+        Ok((Driver::new(around, replica, log, fetch, (transfer, writer)), applier))
     }
 }

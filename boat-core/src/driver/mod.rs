@@ -12,10 +12,14 @@ mod inbox;
 mod keeper;
 mod log_thread;
 mod mailbox;
+mod memberships;
 mod progress;
 mod queries;
 mod reception;
+mod restore;
 mod shared;
+mod snapshots;
+mod transfer_thread;
 mod waiters;
 mod wellbeing;
 
@@ -29,12 +33,16 @@ pub(crate) use self::apply_loop::ApplyLoop;
 use self::fetch_thread::{Fetch, FetchThread};
 pub(crate) use self::found::Launch;
 use self::log_thread::{LogThread, Write};
+pub(crate) use self::memberships::Memberships;
 pub(crate) use self::queries::{Queries, Told, Work};
 pub(crate) use self::reception::FrontDesk;
 pub(crate) use self::shared::Shared;
+use self::snapshots::SnapshotThread;
+use self::transfer_thread::TransferThread;
 pub(crate) use self::waiters::{Reply, Waiters};
 use crate::log::{LogEntry, LogError};
 use crate::replica::{Fatal, Input, OperationResult, Output, ReadId, Replica, RequestId};
+use crate::snapshot::Job;
 use crate::transport::{Introduction, PeerEvent, PeerLinks, PeerMessage, Refusal};
 use crate::{Birth, Error, Genesis, MemberList, MembershipOperation, NodeId, OperationToken};
 
@@ -73,6 +81,8 @@ pub(crate) enum Event {
         /// The entries.
         entries: Vec<LogEntry>,
     },
+    /// Something was done with a snapshot.
+    Snapshot(Input),
     /// May this node be wiped?
     MayLeave {
         /// How long to ask.
@@ -136,6 +146,8 @@ pub(crate) struct Driver {
     /// Whether somebody was told of a failure since the last look at who waits.
     failed: bool,
     fetch: FetchThread,
+    transfer: TransferThread,
+    snapshots: SnapshotThread,
     leave_verdict: Option<tokio::sync::oneshot::Sender<Option<bool>>>,
     /// Who waits for which operation. As bounded as the replica's.
     operators: BTreeMap<OperationToken, Vec<tokio::sync::oneshot::Sender<OperationResult>>>,
@@ -146,7 +158,13 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
-    pub(crate) fn new(around: Surroundings, replica: Replica, log: LogThread, fetch: FetchThread) -> Self {
+    pub(crate) fn new(
+        around: Surroundings,
+        replica: Replica,
+        log: LogThread,
+        fetch: FetchThread,
+        (transfer, snapshots): (TransferThread, SnapshotThread),
+    ) -> Self {
         let addresses = Addresses::new(around.shared.node, &around.members);
         Driver {
             around,
@@ -155,6 +173,8 @@ impl Driver {
             writes: Vec::new(),
             failed: false,
             fetch,
+            transfer,
+            snapshots,
             leave_verdict: None,
             operators: BTreeMap::new(),
             addresses,
@@ -182,6 +202,8 @@ impl Driver {
         self.around.shared.close();
         self.around.shared.feed.stop();
         self.fetch.finish();
+        self.transfer.finish();
+        self.snapshots.finish();
         self.log.finish();
         ended
     }
@@ -262,6 +284,7 @@ impl Driver {
             }
             Event::DiskFull(full) => self.step(Input::DiskFull(full), outputs),
             Event::Fetched { low, entries } => self.step(Input::Fetched { low, entries }, outputs),
+            Event::Snapshot(input) => self.step(input, outputs),
             Event::MayLeave { within, verdict } => {
                 self.leave_verdict = Some(verdict);
                 self.step(Input::MayLeave { within_ticks: self.ticks(within) }, outputs)
@@ -346,15 +369,22 @@ impl Driver {
         for output in outputs.drain(..) {
             match output {
                 Output::Send { to, message } => sends.entry(to).or_default().push(message),
-                Output::Append { mark, write, sync } => self.writes.push(Write { mark, write, sync }),
+                Output::Append { mark, write, sync } => {
+                    if let Some(start) = write.start {
+                        self.around.shared.feed.await_install(start.index);
+                    }
+                    self.writes.push(Write { mark, write, sync });
+                }
                 Output::Committed(entries) => committed.extend(entries),
                 Output::Fetch { low, high, bytes_max } => self.fetch.ask(Fetch { low, high, bytes_max }),
                 // Told right after the step that gave it up.
                 Output::Failed { .. } => {}
                 Output::Membership(membership) => {
                     self.addresses.set_membership(&membership);
+                    self.around.shared.memberships.push(membership.clone());
                     self.open_feed(membership.index);
                 }
+                Output::TakeSnapshot => self.around.shared.feed.want_snapshot(),
                 // What is promised or decided about crashes is rare enough to wait for: it must be durable before what
                 // comes behind it.
                 Output::Decided(decisions) => {
@@ -381,6 +411,15 @@ impl Driver {
                     if let Some(waiting) = self.leave_verdict.take() {
                         // Who asked may have gone away.
                         let _ = waiting.send(verdict);
+                    }
+                }
+                snapshot @ (Output::ReadSnapshot { .. }
+                | Output::BeginSnapshot(_)
+                | Output::WriteSnapshot { .. }
+                | Output::FinishSnapshot(_)
+                | Output::Installed(_)) => {
+                    if let Some(job) = Job::of(snapshot) {
+                        self.transfer.ask(job);
                     }
                 }
             }
@@ -500,7 +539,7 @@ fn now() -> Instant {
 }
 
 /// The wall clock, in milliseconds since the Unix epoch.
-fn wall_ms() -> u64 {
+pub(crate) fn wall_ms() -> u64 {
     #[expect(clippy::disallowed_methods, reason = "the driver is where time comes in")]
     let now = SystemTime::now();
     let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();

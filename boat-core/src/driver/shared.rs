@@ -8,12 +8,14 @@ use tokio::sync::watch;
 
 use super::feed::Feed;
 use super::inbox::Inbox;
+use super::memberships::Memberships;
 use super::queries::Queries;
 use super::waiters::Waiters;
 use super::wellbeing::Wellbeing;
 use crate::digest::Digest;
 use crate::event::{EventSender, NodeEvent};
 use crate::replica::{OutsideView, Replica};
+use crate::snapshot::Kept;
 use crate::{Alarm, BackendStatus, Error, Genesis, Membership, NodeId, Phase, ReplayProgress};
 
 /// Consensus as the driver last saw it.
@@ -44,6 +46,15 @@ pub(crate) struct AppliedView {
     pub(crate) key_table_full: bool,
 }
 
+/// The newest snapshot, as it was last known.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SnapshotView {
+    pub(crate) index: u64,
+    pub(crate) position: u64,
+    pub(crate) bytes: u64,
+    pub(crate) taken_ms: u64,
+}
+
 /// How a node ended: `None` after a shutdown.
 pub(crate) type Ended = Option<Arc<Error>>;
 
@@ -60,6 +71,8 @@ pub(crate) struct Shared {
     applied: Mutex<AppliedView>,
     backend: Mutex<BackendStatus>,
     replay: Mutex<Option<ReplayProgress>>,
+    snapshot: Mutex<Option<SnapshotView>>,
+    pub(crate) memberships: Memberships,
     sessions: Mutex<BTreeMap<u64, u64>>,
     pub(crate) stopping: AtomicBool,
     /// Whether less than the reserve is free on the disk: nothing new is accepted.
@@ -90,6 +103,8 @@ impl Shared {
             applied: Mutex::default(),
             backend: Mutex::new(BackendStatus { healthy: false, error: None, rebuilds: 0 }),
             replay: Mutex::default(),
+            snapshot: Mutex::default(),
+            memberships: Memberships::default(),
             sessions: Mutex::default(),
             stopping: AtomicBool::new(false),
             disk_full: AtomicBool::new(false),
@@ -204,6 +219,19 @@ impl Shared {
             self.events.tell(NodeEvent::Replay(progress));
         }
         self.changed();
+    }
+
+    pub(crate) fn snapshot(&self) -> Option<SnapshotView> {
+        *lock(&self.snapshot)
+    }
+
+    pub(crate) fn set_snapshot(&self, kept: Option<&Kept>) {
+        *lock(&self.snapshot) = kept.map(|kept| SnapshotView {
+            index: kept.name.index,
+            position: kept.about.position,
+            bytes: kept.name.bytes,
+            taken_ms: kept.about.taken_ms,
+        });
     }
 
     pub(crate) fn changed(&self) {

@@ -218,6 +218,21 @@ impl Wellbeing {
         *predictor = Predictor { life: predictor.life + 1, ..Predictor::default() };
     }
 
+    /// The predictor begins anew, from a snapshot as of this position.
+    pub(crate) fn restored(&self, position: u64) {
+        lock(&self.kept).quarantine.restored(position);
+    }
+
+    /// What the log has decided, as far as this node knows.
+    pub(crate) fn decisions(&self) -> Decisions {
+        lock(&self.kept).quarantine.decisions().clone()
+    }
+
+    /// Whether the predictor's state is what it should be, as far as this node knows.
+    pub(crate) fn is_trusted(&self) -> bool {
+        !self.wants_rebuild() && !self.is_diverged() && !lock(&self.kept).quarantine.is_outdated()
+    }
+
     /// The predictor has got this far.
     pub(crate) fn advanced(&self, index: u64, position: u64, checkpoints: &Checkpoints) {
         lock(&self.kept).quarantine.reached(index);

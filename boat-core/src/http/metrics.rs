@@ -215,6 +215,11 @@ fn write_status(text: &mut MetricsText, status: &Status) {
     text.gauge("boat_backend_healthy", "1 while the backend works.", u8::from(status.backend.healthy));
     let rebuilds = status.backend.rebuilds;
     text.counter("boat_backend_rebuilds_total", "How often the backend's state was rebuilt.", rebuilds);
+    if let Some(snapshot) = status.snapshot {
+        text.gauge("boat_snapshot_position", "The position of the newest snapshot.", snapshot.position);
+        text.gauge("boat_snapshot_bytes", "How long the newest snapshot is.", snapshot.bytes);
+        text.gauge("boat_snapshot_age_seconds", "How long ago it was taken.", snapshot.age_seconds);
+    }
     if let Some(replay) = status.replay {
         text.gauge("boat_replay_index", "The last entry replayed.", replay.applied_index);
         text.gauge(

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{
     GenesisView, HardStateView, IdentityView, Inspection, LogView, MemberView, MembershipView, SegmentView,
-    TornTailView, WatermarkView,
+    SnapshotView, TornTailView, WatermarkView,
 };
 use crate::RaftId;
 
@@ -31,6 +31,10 @@ impl fmt::Display for Inspection {
         match &self.log {
             Some(log) => write!(f, "\n{log}")?,
             None => write!(f, "\nlog         none")?,
+        }
+        for snapshot in &self.snapshots {
+            let SnapshotView { file, bytes, index, position, .. } = snapshot;
+            write!(f, "\nsnapshot    {file}  {bytes:>11} bytes  up to entry {index}, position {position}")?;
         }
         self.problems.iter().try_for_each(|problem| write!(f, "\nPROBLEM     {problem}"))
     }

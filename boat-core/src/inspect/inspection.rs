@@ -2,7 +2,7 @@
 
 use super::replay::Replay;
 use super::view::{GenesisView, IdentityView, Inspection, LogView, MembershipView};
-use super::{InspectError, Progress, StoppedDirectory};
+use super::{InspectError, Progress, StoppedDirectory, snapshots};
 use crate::directory::{self, GENESIS, IDENTITY, STALE};
 use crate::log::StoppedLog;
 use crate::log::files::ReadOnlyFiles;
@@ -24,6 +24,8 @@ pub(super) fn inspect(
     let mut view =
         log.as_ref().map(|log| LogView::of(log, genesis.as_ref().map(|(genesis, _)| genesis.membership())));
     problems.extend(log.iter().filter_map(|log| log.problem.as_ref()).map(ToString::to_string));
+    let (snapshots, damaged) = snapshots::views(stopped)?;
+    problems.extend(damaged.iter().map(ToString::to_string));
     if let (true, Some(log), Some(view)) = (with_positions, &log, &mut view) {
         let found = find_positions(stopped, log, view, progress);
         if noted(&mut problems, found)?.is_none() {
@@ -44,6 +46,7 @@ pub(super) fn inspect(
         }),
         stale,
         log: view,
+        snapshots,
         problems,
     })
 }

@@ -46,6 +46,7 @@ mod error;
 mod inspection;
 mod record;
 mod replay;
+mod snapshots;
 mod verification;
 mod view;
 
@@ -57,6 +58,7 @@ use std::sync::Arc;
 pub use error::InspectError;
 pub use record::RequestRecord;
 pub use replay::Requests;
+pub use snapshots::SnapshotView;
 pub use verification::{Verdict, Verification};
 pub use view::{
     GenesisView, HardStateView, IdentityView, Inspection, LogView, MemberView, MembershipView, SegmentView,
@@ -119,15 +121,16 @@ impl StoppedDirectory {
         inspection::inspect(self, with_positions, &mut progress)
     }
 
-    /// The committed requests with these positions, as far as there are, in order. Reads the log from its first entry on,
-    /// because positions are given by applying (requests that were retries or refused get none). `progress` is told of it
+    /// The committed requests with these positions, as far as the log holds them, in order. Reads the log from its first entry
+    /// on, or from the oldest snapshot where it was cut, because positions are given by applying (requests that were retries or
+    /// refused get none). `progress` is told of it
     /// from time to time.
     ///
     /// Positions do not depend on what the model answered, so no model is needed.
     ///
     /// # Errors
-    /// [`InspectError::NoPositions`] if the limits of sessions are not known or the log does not begin with its first
-    /// entry; [`InspectError::Damaged`], [`InspectError::Log`], [`InspectError::Io`]. The iterator ends with its first
+    /// [`InspectError::NoPositions`] if the limits of sessions are not known, or the log was cut and no sound snapshot
+    /// stands in for the rest; [`InspectError::Damaged`], [`InspectError::Log`], [`InspectError::Io`]. The iterator ends with its first
     /// error.
     pub fn requests<'p>(
         &self,
@@ -138,7 +141,8 @@ impl StoppedDirectory {
     }
 
     /// Reads everything, and checks every checksum, that each batch and segment follows the one before it, that indexes are
-    /// dense and terms never fall, that nothing committed was overwritten, and that the log holds what it had once synced.
+    /// dense and terms never fall, that nothing committed was overwritten, and that the log holds what it had once synced; and
+    /// every snapshot.
     /// `progress` is told of it from time to time.
     ///
     /// # Errors

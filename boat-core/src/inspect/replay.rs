@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 
-use super::{InspectError, Progress, RequestRecord, StoppedDirectory};
+use super::{InspectError, Progress, RequestRecord, StoppedDirectory, snapshots};
 use crate::apply::{Applied, Applier, Batch, SessionLimits};
 use crate::directory::{self, GENESIS};
 use crate::log::files::ReadOnlyFiles;
@@ -41,17 +41,22 @@ impl<'p> Replay<'p> {
     ) -> Result<Self, InspectError> {
         let limits = limits(stopped)?;
         let commit = log.map_or(0, |log| log.state.hard_state.commit);
-        let scan = match log {
+        let applier = match log {
             Some(log) if log.reader.first_index() > 1 => {
-                return Err(InspectError::NoPositions("the log does not begin with its first entry"));
+                snapshots::applier(stopped, (log.reader.first_index() - 1, commit), limits)?
             }
-            Some(log) if commit > 0 => Some(log.reader.scan_ahead(1, commit + 1)?),
+            _ => Applier::new(limits),
+        };
+        let scan = match log {
+            Some(log) if commit > applier.index() => {
+                Some(log.reader.scan_ahead(applier.index() + 1, commit + 1)?)
+            }
             _ => None,
         };
         let committed = log.iter().flat_map(|log| &log.spans).filter(|span| span.first_index <= commit);
         let bytes_total = committed.map(|span| span.end_offset.saturating_sub(span.offset)).sum();
         let (entries, block, batch) = (VecDeque::new(), Vec::new(), Batch::default());
-        Ok(Replay { scan, entries, block, applier: Applier::new(limits), batch, bytes_total, progress })
+        Ok(Replay { scan, entries, block, applier, batch, bytes_total, progress })
     }
 
     /// The position of the last request that was applied.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::{InspectError, Progress, StoppedDirectory};
+use super::{InspectError, Progress, StoppedDirectory, snapshots};
 use crate::directory::{self, GENESIS, IDENTITY};
 use crate::log::files::ReadOnlyFiles;
 use crate::log::{LogError, StoppedLog, Verified};
@@ -24,6 +24,10 @@ pub struct Verification {
     pub batches: u64,
     /// How many entries were found sound, those included that were overwritten later.
     pub entries: u64,
+    /// How many snapshots were found sound.
+    pub snapshots: u64,
+    /// How many bytes of snapshots were found sound.
+    pub snapshot_bytes: u64,
 }
 
 /// Whether a directory is sound.
@@ -88,17 +92,20 @@ pub(super) fn verify(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Verification, InspectError> {
     let mut verified = Verified::default();
-    let verdict = match judge(stopped, &mut verified, progress) {
+    let mut snapshots = (0, 0);
+    let verdict = match judge(stopped, &mut verified, &mut snapshots, progress) {
         Ok(verdict) => verdict,
         Err(error) => Verdict::corrupt(error, &stopped.path)?,
     };
     let Verified { segments, bytes, batches, entries } = verified;
-    Ok(Verification { verdict, segments, bytes, batches, entries })
+    let (snapshots, snapshot_bytes) = snapshots;
+    Ok(Verification { verdict, segments, bytes, batches, entries, snapshots, snapshot_bytes })
 }
 
 fn judge(
     stopped: &StoppedDirectory,
     verified: &mut Verified,
+    sound: &mut (u64, u64),
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Verdict, InspectError> {
     let path = &stopped.path;
@@ -107,6 +114,14 @@ fn judge(
     let Some(log) = stopped.log()? else { return Ok(Verdict::Sound) };
     let bytes_total = log.segments.iter().map(|segment| segment.bytes).sum();
     log.verify(verified, &mut |verified| progress(Progress { bytes: verified.bytes, bytes_total }))?;
+    *sound = snapshots::verify(stopped)?;
+    let covered = (log.reader.first_index() - 1, log.state.hard_state.commit);
+    if covered.0 > 0
+        && !snapshots::views(stopped)?.0.iter().any(|view| (covered.0..=covered.1).contains(&view.index))
+    {
+        let why = "the log was cut, and no snapshot stands in for what was cut";
+        return Err(LogError::corrupt(&path.join(directory::SNAPSHOTS), 0, why).into());
+    }
     // Only now: the oldest damage is named first.
     let StoppedLog { torn, problem, .. } = log;
     match (problem, torn) {
@@ -135,7 +150,11 @@ impl fmt::Display for Verification {
                 write!(f, "sound so far: ")?;
             }
         }
-        let Verification { segments, bytes, batches, entries, .. } = self;
-        write!(f, "{segments} segments, {bytes} bytes, {batches} batches, {entries} entries")
+        let Verification { segments, bytes, batches, entries, snapshots, snapshot_bytes, .. } = self;
+        write!(f, "{segments} segments, {bytes} bytes, {batches} batches, {entries} entries")?;
+        match snapshots {
+            0 => Ok(()),
+            _ => write!(f, "; {snapshots} snapshots, {snapshot_bytes} bytes"),
+        }
     }
 }

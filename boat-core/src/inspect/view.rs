@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Serialize, Serializer};
 
+use super::SnapshotView;
 use crate::log::{SegmentFile, StoppedLog};
 use crate::{Birth, ClusterId, Member, Membership, NodeId, RaftId};
 
@@ -21,6 +22,8 @@ pub struct Inspection {
     pub stale: Option<String>,
     /// The log; `None` where there is none, or not even its last segment can be read.
     pub log: Option<LogView>,
+    /// The snapshots, newest first.
+    pub snapshots: Vec<SnapshotView>,
     /// What is damaged, as far as it shows without reading everything;
     /// [`StoppedDirectory::verify`](super::StoppedDirectory::verify) reads everything.
     pub problems: Vec<String>,
@@ -84,7 +87,7 @@ pub struct LogView {
     pub last_index: u64,
     /// The last entry's term; 0 in an empty log.
     pub last_term: u64,
-    /// The positions of the committed requests are 1 to this; `None` if it was not asked for or cannot be found.
+    /// The position of the last committed request; `None` if it was not asked for or cannot be found.
     pub last_position: Option<u64>,
     /// Term, vote and commit.
     pub hard_state: HardStateView,
@@ -238,7 +241,7 @@ impl SegmentView {
     }
 }
 
-fn name(path: &Path) -> String {
+pub(super) fn name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 

@@ -41,15 +41,17 @@ pub(crate) struct Point {
 /// The spans of a log by rising index, and the points of its last segment.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Catalog {
+    /// Nothing before this index is live.
+    first_index: u64,
     spans: Vec<Span>,
     points: Vec<Point>,
     stride_bytes: u64,
 }
 
 impl Catalog {
-    /// The catalog of a log that holds `spans`, with a point for every `stride_bytes` to come.
-    pub(crate) fn new(spans: Vec<Span>, stride_bytes: u64) -> Catalog {
-        Catalog { spans, points: Vec::new(), stride_bytes }
+    /// The catalog of a log that begins with `first_index` and holds `spans`, with a point for every `stride_bytes` to come.
+    pub(crate) fn new(first_index: u64, spans: Vec<Span>, stride_bytes: u64) -> Catalog {
+        Catalog { first_index, spans, points: Vec::new(), stride_bytes }
     }
 
     pub(crate) fn spans(&self) -> &[Span] {
@@ -60,14 +62,32 @@ impl Catalog {
         &self.points
     }
 
-    /// The first index, 1 in an empty log.
+    /// The first index; in an empty log, that of the entry to come.
     pub(crate) fn first_index(&self) -> u64 {
-        self.spans.first().map_or(1, |span| span.first_index)
+        self.first_index
     }
 
     /// The index behind the last.
     pub(crate) fn end_index(&self) -> u64 {
-        self.spans.last().map_or(1, |span| span.end_index)
+        self.spans.last().map_or(self.first_index, |span| span.end_index)
+    }
+
+    /// The log begins with `first_index` from now on: what stands before is live no more. `whole` for everything that
+    /// stands there now.
+    pub(crate) fn begin_at(&mut self, first_index: u64, whole: bool) {
+        self.first_index = first_index;
+        self.spans.retain(|span| !whole && span.end_index > first_index);
+        if let Some(first) = self.spans.first_mut() {
+            first.first_index = first.first_index.max(first_index);
+        }
+        if whole {
+            self.points.clear();
+        }
+    }
+
+    /// The first segment that holds something live; `None` if none does.
+    pub(crate) fn first_segment(&self) -> Option<u64> {
+        self.spans.first().map(|span| span.segment)
     }
 
     /// Adds a batch of entries, given as a span of its own, at the end of its segment. It replaces what it overlaps.
@@ -124,7 +144,7 @@ mod tests {
 
     #[test]
     fn an_overwritten_suffix_is_in_no_span_across_segments_too() {
-        let mut catalog = Catalog::new(Vec::new(), 150);
+        let mut catalog = Catalog::new(1, Vec::new(), 150);
         catalog.push(batch(1, 1, 5, 64));
         catalog.push(batch(1, 5, 9, 164));
         catalog.push(batch(1, 9, 12, 264));
@@ -142,5 +162,24 @@ mod tests {
         assert_eq!(catalog.span_of(3).unwrap().segment, 2);
         catalog.push(batch(2, 1, 2, 164));
         assert_eq!(catalog.spans(), [batch(2, 1, 2, 164)]);
+    }
+
+    #[test]
+    fn what_stands_before_the_beginning_is_in_no_span() {
+        let mut catalog = Catalog::new(1, Vec::new(), 150);
+        catalog.push(batch(1, 1, 5, 64));
+        catalog.start_segment();
+        catalog.push(batch(2, 5, 9, 64));
+        catalog.begin_at(7, false);
+        assert_eq!((catalog.first_index(), catalog.end_index(), catalog.first_segment()), (7, 9, Some(2)));
+        assert_eq!(catalog.span_of(6), None);
+        assert_eq!(catalog.span_of(7).unwrap().start_for(7, catalog.points()), 64);
+        catalog.begin_at(9, false);
+        assert_eq!((catalog.first_index(), catalog.end_index(), catalog.first_segment()), (9, 9, None));
+        catalog.push(batch(2, 9, 11, 164));
+        catalog.begin_at(21, true);
+        assert_eq!((catalog.first_index(), catalog.end_index(), catalog.span_of(9)), (21, 21, None));
+        catalog.push(batch(2, 21, 22, 264));
+        assert_eq!(catalog.spans(), [batch(2, 21, 22, 264)]);
     }
 }

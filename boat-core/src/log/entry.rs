@@ -37,9 +37,22 @@ pub struct HardState {
     pub commit: u64,
 }
 
+/// Where a log begins: behind an entry that a snapshot stands in for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct LogStart {
+    /// That entry's index.
+    pub index: u64,
+    /// Its term.
+    pub term: u64,
+}
+
 /// One atomic addition to the log: all of it is there after a crash, or nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LogWrite {
+    /// Where the log begins from now on, before the entries of this write are added. Where the entry there is the log's
+    /// own, what stands before it and itself are let go of; where the log does not reach it, or holds another one there,
+    /// the whole log is: a snapshot is taken in its place, with the hard state and the membership of the same write.
+    pub start: Option<LogStart>,
     /// Contiguous entries. A first index at or below the last one replaces what stood there and behind.
     pub entries: Vec<LogEntry>,
     /// The hard state from now on, where it changed.
@@ -51,6 +64,9 @@ pub struct LogWrite {
 impl LogWrite {
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty() && self.hard_state.is_none() && self.membership.is_none()
+        self.start.is_none()
+            && self.entries.is_empty()
+            && self.hard_state.is_none()
+            && self.membership.is_none()
     }
 }

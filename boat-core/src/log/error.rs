@@ -83,19 +83,19 @@ pub enum LogError {
 
 impl LogError {
     /// Turns an error of the file system into one that says what was being done to `file`.
-    pub(super) fn io<'a>(action: &'static str, file: &'a Path) -> impl FnOnce(io::Error) -> LogError + 'a {
+    pub(crate) fn io<'a>(action: &'static str, file: &'a Path) -> impl FnOnce(io::Error) -> LogError + 'a {
         move |source| LogError::Io { action, file: file.to_owned(), source }
     }
 
     /// Like [`LogError::io`] for growing `file` by `bytes`: a full disk is told apart.
-    pub(super) fn growing<'a>(file: &'a Path, bytes: u64) -> impl FnOnce(io::Error) -> LogError + 'a {
+    pub(crate) fn growing<'a>(file: &'a Path, bytes: u64) -> impl FnOnce(io::Error) -> LogError + 'a {
         move |source| match is_full(&source) {
             true => LogError::Full { file: file.to_owned(), bytes },
             false => LogError::Io { action: "allocate", file: file.to_owned(), source },
         }
     }
 
-    pub(super) fn corrupt(file: &Path, offset: u64, why: &'static str) -> LogError {
+    pub(crate) fn corrupt(file: &Path, offset: u64, why: &'static str) -> LogError {
         LogError::Corrupt { file: file.to_owned(), offset, why }
     }
 

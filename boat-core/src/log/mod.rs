@@ -15,7 +15,7 @@
 //! let (mut log, _) = Log::open(Arc::new(RealFiles), directory, LogConfig::default(), genesis.clone())?;
 //! let entry = LogEntry { index: 1, term: 1, kind: EntryKind::Normal, data: "hello".into() };
 //! let hard_state = HardState { term: 1, vote: 1, commit: 0 };
-//! log.append(&LogWrite { entries: vec![entry.clone()], hard_state: Some(hard_state), membership: None })?;
+//! log.append(&LogWrite { entries: vec![entry.clone()], hard_state: Some(hard_state), ..LogWrite::default() })?;
 //! log.sync(0)?;
 //! assert_eq!(log.reader().entries(1, 2, u64::MAX)?, [entry.clone()]);
 //! drop(log);
@@ -47,8 +47,9 @@ mod watermark;
 mod writer;
 
 pub use config::LogConfig;
-pub use entry::{EntryKind, HardState, LogEntry, LogWrite};
+pub use entry::{EntryKind, HardState, LogEntry, LogStart, LogWrite};
 pub use error::LogError;
+pub(crate) use format::membership;
 pub use reader::LogReader;
 pub use recover::Recovered;
 pub use scan::Scan;

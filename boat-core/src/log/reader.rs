@@ -68,6 +68,14 @@ impl Shared {
 
     /// Where to begin to read for `index`, if it is there.
     pub(super) fn start_for(&self, index: u64) -> Result<Option<Start>, LogError> {
+        match self.try_start_for(index) {
+            // It may have been cut off, and its segment removed, after it was looked up.
+            Err(LogError::Io { .. }) if self.view().catalog.span_of(index).is_none() => Ok(None),
+            found => found,
+        }
+    }
+
+    fn try_start_for(&self, index: u64) -> Result<Option<Start>, LogError> {
         let view = self.view();
         let Some(span) = view.catalog.span_of(index) else { return Ok(None) };
         let path = segment::path(&self.directory, span.segment);
@@ -108,12 +116,12 @@ impl LogReader {
         (view.catalog.first_index(), view.catalog.end_index())
     }
 
-    /// The first index; 1 in an empty log.
+    /// The first index: 1 where nothing was cut. In an empty log, that of the entry to come.
     pub fn first_index(&self) -> u64 {
         self.bounds().0
     }
 
-    /// The last index that has been written; 0 in an empty log.
+    /// The last index that has been written; one less than the first in an empty log.
     pub fn last_index(&self) -> u64 {
         self.bounds().1.saturating_sub(1)
     }

@@ -29,13 +29,14 @@ pub struct Recovered {
     pub membership: Membership,
     /// The latest membership, where it stands above the commit.
     pub membership_latest: Option<Membership>,
-    /// The first index; 1 in an empty log.
+    /// The first index: 1 where nothing was cut. In an empty log, that of the entry to come.
     pub first_index: u64,
-    /// The last index; 0 in an empty log.
+    /// The last index; one less than the first in an empty log.
     pub last_index: u64,
-    /// The last entry's term; 0 in an empty log.
+    /// The term of the entry at the last index; 0 in a new log.
     pub last_term: u64,
-    /// The first index of each term that has entries, by rising index and term.
+    /// The first index of each term that has entries, by rising index and term. In a log that was cut the first of them
+    /// tells the term of the entry before the first index.
     pub term_starts: Vec<(u64, u64)>,
     /// The entries above the commit.
     pub tail: Vec<LogEntry>,
@@ -112,8 +113,8 @@ fn create(
     let header = SegmentHeader { segment: 1, previous: 0, next_index: 1, sections: Sections::default() };
     let segment =
         PreparedSegment::create(&*files, directory, &header, &config)?.publish(&*files, directory)?;
-    let catalog = Catalog::new(Vec::new(), config.index_stride_bytes);
-    let state = LogState::from_sections(&header.sections, 1, 1);
+    let catalog = Catalog::new(1, Vec::new(), config.index_stride_bytes);
+    let state = LogState::from_sections(&header.sections, 1);
     Ok(assemble(files, directory, config, (state, catalog, segment), watermark))
 }
 
@@ -135,6 +136,7 @@ fn assemble(
         buffer: Vec::new(),
         waiting: Vec::new(),
         lower: None,
+        has_cut: false,
         poisoned: None,
     }
 }
@@ -196,6 +198,9 @@ fn reopen(
     }
     let now = log.reached();
     log.watermark.raise(now, 0, 0)?;
+    // What a process that ended half way was about to remove.
+    log.has_cut = log.state.first_index > 1;
+    log.remove_cut()?;
     Ok(log)
 }
 

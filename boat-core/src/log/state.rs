@@ -3,7 +3,7 @@
 use super::catalog::{Catalog, Span};
 use super::format::membership;
 use super::format::sections::Sections;
-use super::{HardState, LogWrite, Watermark};
+use super::{HardState, LogStart, LogWrite, Watermark};
 use crate::Membership;
 
 /// Memberships that may stand above the commit at once. Raft allows one change at a time, in two steps.
@@ -23,12 +23,12 @@ pub(crate) struct LogState {
 
 impl LogState {
     /// The state that a segment's header tells of, when the log ended before `next_index`.
-    pub(crate) fn from_sections(sections: &Sections, first_index: u64, next_index: u64) -> LogState {
+    pub(crate) fn from_sections(sections: &Sections, next_index: u64) -> LogState {
         LogState {
             hard_state: sections.hard_state,
             memberships: sections.memberships.clone(),
             term_starts: sections.term_starts.clone(),
-            first_index,
+            first_index: sections.first_index.unwrap_or(1),
             last_index: next_index.saturating_sub(1),
         }
     }
@@ -39,6 +39,7 @@ impl LogState {
             hard_state: self.hard_state,
             memberships: self.memberships.clone(),
             term_starts: self.term_starts.clone(),
+            first_index: Some(self.first_index).filter(|first_index| *first_index > 1),
             ..Sections::default()
         }
     }
@@ -53,7 +54,7 @@ impl LogState {
         Sections { spans, points: catalog.points().to_vec(), term_starts, ..self.sections() }
     }
 
-    /// The term of the entry at `index`; 0 where there is none below.
+    /// The term of the entry at `index`, from the one before the first on; 0 where there is none below.
     pub(crate) fn term(&self, index: u64) -> u64 {
         let behind = self.term_starts.partition_point(|(start, _)| *start <= index);
         behind.checked_sub(1).and_then(|at| self.term_starts.get(at)).map_or(0, |(_, term)| *term)
@@ -77,6 +78,13 @@ impl LogState {
 
     /// Why `write` may not come next.
     pub(crate) fn check(&self, write: &LogWrite) -> Result<(), &'static str> {
+        if let Some(start) = write.start {
+            let commit = write.hard_state.unwrap_or(self.hard_state).commit;
+            self.check_start(start, commit)?;
+            let mut after = self.clone();
+            after.begin_behind(start);
+            return after.check(&LogWrite { start: None, ..write.clone() });
+        }
         let mut last_index = self.last_index;
         if let Some(first) = write.entries.first() {
             self.check_first(first.index)?;
@@ -96,6 +104,40 @@ impl LogState {
             return Err("its commit lies beyond the last entry");
         }
         write.membership.as_ref().map_or(Ok(()), |change| self.check_membership(change, last_index))
+    }
+
+    /// Whether the log may begin behind `start`, in a write whose commit is `commit`.
+    pub(crate) fn check_start(&self, start: LogStart, commit: u64) -> Result<(), &'static str> {
+        if start.index + 1 < self.first_index {
+            return Err("it begins before what is there any more");
+        }
+        if start.index > commit {
+            return Err("it begins behind the commit");
+        }
+        if !self.holds(start) && (start.index < self.hard_state.commit || start.term == 0) {
+            return Err("it lets go of committed entries");
+        }
+        Ok(())
+    }
+
+    /// Whether the log holds this entry, or begins behind it.
+    pub(crate) fn holds(&self, LogStart { index, term }: LogStart) -> bool {
+        index <= self.last_index && index + 1 >= self.first_index && self.term(index) == term
+    }
+
+    /// The log begins behind `start`. True: nothing of what was there goes on.
+    pub(crate) fn begin_behind(&mut self, start: LogStart) -> bool {
+        let whole = !self.holds(start);
+        if whole {
+            self.term_starts = vec![(start.index, start.term)];
+            self.memberships.clear();
+            self.last_index = start.index;
+        } else {
+            let behind = self.term_starts.partition_point(|(first, _)| *first <= start.index);
+            self.term_starts.drain(..behind.saturating_sub(1));
+        }
+        self.first_index = start.index + 1;
+        whole
     }
 
     fn check_first(&self, index: u64) -> Result<(), &'static str> {

@@ -185,7 +185,7 @@ mod tests {
     fn write(index: u64) -> LogWrite {
         let entry = LogEntry { index, term: 1, kind: EntryKind::Normal, data: vec![7; 300].into() };
         let hard_state = Some(HardState { term: 1, vote: 1, commit: index - 1 });
-        LogWrite { entries: vec![entry], hard_state, membership: None }
+        LogWrite { entries: vec![entry], hard_state, ..LogWrite::default() }
     }
 
     /// A log of three sealed segments and one without a batch yet.

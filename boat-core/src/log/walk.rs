@@ -7,6 +7,7 @@ use super::blocks::{BLOCK_BYTES, Blocks, Step};
 use super::catalog::{Catalog, Span};
 use super::files::{File, Files};
 use super::format::batch::{BatchHeader, BatchKind, HEADER_BYTES};
+use super::format::parse::BatchState;
 use super::format::segment::{self, SegmentHeader};
 use super::segment::ActiveSegment;
 use super::state::LogState;
@@ -67,8 +68,9 @@ pub(super) fn begin(
     let file: Arc<dyn File> = files.open(&path).map_err(LogError::io("open", &path))?.into();
     let (header, header_bytes, checksum) = SegmentHeader::read(&*file, &path, id)?;
     let file_bytes = file.len().map_err(LogError::io("read", &path))?;
-    let catalog = Catalog::new(header.sections.spans.clone(), config.index_stride_bytes);
-    let state = LogState::from_sections(&header.sections, catalog.first_index(), header.next_index);
+    let state = LogState::from_sections(&header.sections, header.next_index);
+    let spans = header.sections.spans.clone();
+    let catalog = Catalog::new(state.first_index, spans, config.index_stride_bytes);
     let segment = ActiveSegment {
         id,
         path: path.clone(),
@@ -123,8 +125,14 @@ impl Walked {
     fn take_write(&mut self, batch: &BatchHeader, at: usize, blocks: &Blocks) -> Result<(), Malformed> {
         let body = blocks.block().get(at + HEADER_BYTES..at + batch.total_bytes() as usize);
         let mut reader = Reader::new(body.ok_or(Malformed("batch"))?, "batch body");
-        let (hard_state, membership) = batch.state(&mut reader)?;
+        let BatchState { hard_state, membership, start } = batch.state(&mut reader)?;
         let state = &mut self.state;
+        if let Some(start) = start {
+            let commit = hard_state.unwrap_or(state.hard_state).commit;
+            state.check_start(start, commit).map_err(Malformed)?;
+            let whole = state.begin_behind(start);
+            self.catalog.begin_at(state.first_index, whole);
+        }
         if batch.entries > 0 {
             let first = batch.first_index;
             if first > state.last_index + 1 || first <= state.hard_state.commit || first < state.first_index {

@@ -14,7 +14,7 @@ use super::recover::{self, Recovered};
 use super::segment::{ActiveSegment, PreparedSegment};
 use super::state::LogState;
 use super::watermark::{Watermark, WatermarkFile};
-use super::{LogConfig, LogError, LogReader, LogWrite};
+use super::{LogConfig, LogError, LogReader, LogStart, LogWrite};
 use crate::Membership;
 
 /// The durable log of one node: the only thing that writes to its directory.
@@ -34,13 +34,24 @@ pub struct Log {
     pub(super) segment: ActiveSegment,
     pub(super) state: LogState,
     pub(super) watermark: WatermarkFile,
-    /// Batches that are not written yet, and where their entries will stand.
+    /// Batches that are not written yet, and what readers are to be told of them then.
     pub(super) buffer: Vec<u8>,
-    pub(super) waiting: Vec<Span>,
+    pub(super) waiting: Vec<Waiting>,
     /// The buffer overwrites entries behind this index (and its term), which the watermark counts as synced.
     pub(super) lower: Option<(u64, u64)>,
+    /// Segments hold nothing live any more, and can be removed once that is durable.
+    pub(super) has_cut: bool,
     /// What the first failure said.
     pub(super) poisoned: Option<String>,
+}
+
+/// What a batch that is not written yet changes for readers.
+#[derive(Debug)]
+pub(super) enum Waiting {
+    /// Where its entries will stand.
+    Entries(Span),
+    /// The log begins here; `whole` where nothing of what was there goes on.
+    Start { first_index: u64, whole: bool },
 }
 
 impl Log {
@@ -67,7 +78,8 @@ impl Log {
     ///
     /// # Errors
     /// [`LogError::Refused`] if it breaks a rule: entries contiguous and behind the commit, terms that do not fall, a
-    /// commit within the log, a membership within the log and not older than the last one. [`LogError::Full`] if the disk
+    /// commit within the log, a membership within the log and not older than the last one, a start within what is
+    /// committed. [`LogError::Full`] if the disk
     /// has no space for it. Else the log is poisoned.
     pub fn append(&mut self, write: &LogWrite) -> Result<(), LogError> {
         self.guarded(|log| log.append_unguarded(write))
@@ -162,24 +174,58 @@ impl Log {
 
     /// Takes a write, whose batch begins at `offset`, into what the log knows.
     fn note(&mut self, write: &LogWrite, offset: u64) {
+        if let Some(start) = write.start {
+            self.note_start(start);
+        }
         if let (Some(first), Some(last)) = (write.entries.first(), write.entries.last()) {
             let kept = first.index - 1;
-            if first.index <= self.state.last_index && self.watermark.is_above(kept) {
-                let lower = (kept, self.state.term(kept));
-                self.lower = Some(self.lower.map_or(lower, |known| known.min(lower)));
+            if first.index <= self.state.last_index {
+                self.lower_to(kept);
             }
-            self.waiting.push(Span {
+            self.waiting.push(Waiting::Entries(Span {
                 segment: self.segment.id,
                 first_index: first.index,
                 end_index: last.index + 1,
                 offset,
                 end_offset: self.segment.offset,
-            });
+            }));
         }
         for entry in &write.entries {
             self.state.push_entry(entry.index, entry.term);
         }
         self.state.set(write.hard_state, write.membership.clone());
+    }
+
+    fn note_start(&mut self, start: LogStart) {
+        let whole = self.state.begin_behind(start);
+        if whole {
+            self.lower_to(start.index);
+        }
+        self.waiting.push(Waiting::Start { first_index: self.state.first_index, whole });
+        self.has_cut = true;
+    }
+
+    /// The log may end at `last_index` after the next write.
+    fn lower_to(&mut self, last_index: u64) {
+        if self.watermark.is_above(last_index) {
+            let lower = (last_index, self.state.term(last_index));
+            self.lower = Some(self.lower.map_or(lower, |known| known.min(lower)));
+        }
+    }
+
+    /// Removes the segments before the first one that holds something live, once nothing names them any more.
+    pub(super) fn remove_cut(&mut self) -> Result<(), LogError> {
+        if !std::mem::take(&mut self.has_cut) {
+            return Ok(());
+        }
+        let Shared { files, directory, .. } = &*self.shared;
+        let first = self.shared.view().catalog.first_segment().unwrap_or(self.segment.id);
+        let names = files.list(directory).map_err(LogError::io("list", directory))?;
+        for id in recover::segments(&names).range(..first) {
+            let path = segment::path(directory, *id);
+            files.remove(&path).map_err(LogError::io("remove", &path))?;
+        }
+        Ok(())
     }
 
     /// Makes sure that `batch_bytes` fit into allocated space, in the next segment if need be.
@@ -204,7 +250,12 @@ impl Log {
         self.buffer.clear();
         self.buffer.shrink_to(self.config.buffer_bytes_max);
         let mut view = self.shared.view.write().unwrap_or_else(PoisonError::into_inner);
-        self.waiting.drain(..).for_each(|span| view.catalog.push(span));
+        for waiting in self.waiting.drain(..) {
+            match waiting {
+                Waiting::Entries(span) => view.catalog.push(span),
+                Waiting::Start { first_index, whole } => view.catalog.begin_at(first_index, whole),
+            }
+        }
         view.written = self.segment.written;
         Ok(())
     }
@@ -217,7 +268,8 @@ impl Log {
             segment.synced = segment.written;
         }
         let now = self.reached();
-        self.watermark.raise(now, now_ms, self.config.watermark_sync_ms)
+        self.watermark.raise(now, now_ms, self.config.watermark_sync_ms)?;
+        self.remove_cut()
     }
 
     /// How far the log is written.

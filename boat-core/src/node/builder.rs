@@ -175,10 +175,17 @@ fn launch<P>(
         command_bytes_max: config.limits.command_bytes_max,
         forwarded_bytes_max: config.limits.proposal_bytes_max,
         free_bytes_min: config.limits.free_bytes_min,
+        snapshot_log_bytes: config.limits.snapshot_log_bytes,
+        snapshot_bytes_per_tick: snapshot_bytes_per_tick(config),
         log: LogConfig { segment_bytes: config.limits.segment_bytes as u64, ..LogConfig::default() },
         seed,
         predictor,
     }
+}
+
+fn snapshot_bytes_per_tick(config: &NodeConfig) -> usize {
+    let bytes = config.limits.snapshot_bytes_per_second.saturating_mul(config.timing.tick_ms) / 1_000;
+    usize::try_from(bytes).unwrap_or(usize::MAX).max(1)
 }
 
 fn start_driver<P: Predictor>(

@@ -35,10 +35,10 @@ use self::session::FrontendSession;
 #[cfg(feature = "tower")]
 pub use self::tower::{NodeRequest, NodeService};
 use crate::config::{Checked, NodeConfig};
-use crate::driver::{Event, Shared};
+use crate::driver::{Event, Shared, wall_ms};
 use crate::{
     Check, Error, Events, MemberStatus, NodeId, OutcomeError, Phase, QueryError, RequestKind, SessionError,
-    Status,
+    SnapshotStatus, Status,
 };
 
 /// How requests and answers of a [`Node`] look: raw bytes, or a model's own types as JSON.
@@ -370,6 +370,12 @@ impl<I: Interface> Node<I> {
             health: shared.wellbeing.health(),
             cluster: view.cluster.map(|cluster| cluster.to_string()),
             members: membership.members.iter().map(member).collect(),
+            snapshot: shared.snapshot().map(|snapshot| SnapshotStatus {
+                position: snapshot.position,
+                index: snapshot.index,
+                bytes: snapshot.bytes,
+                age_seconds: wall_ms().saturating_sub(snapshot.taken_ms) / 1_000,
+            }),
             waiting: shared.waiters.len(),
             alarms: shared.alarms(),
         }

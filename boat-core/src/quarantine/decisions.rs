@@ -74,6 +74,11 @@ impl Decisions {
         verdicts.filter(|(_, verdict)| verdict.is_quarantined).map(|(position, _)| *position)
     }
 
+    /// Whether the same requests are quarantined here and there, up to this position.
+    pub fn agree(&self, other: &Decisions, position: u64) -> bool {
+        self.quarantined(1, position).eq(other.quarantined(1, position))
+    }
+
     /// Appends the decisions: `| index u64 | count u32 | count x (position u64 | retries u32 | is quarantined u8) |`.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.index.to_le_bytes());

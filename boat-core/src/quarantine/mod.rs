@@ -96,6 +96,15 @@ impl Quarantine {
         self.skipped.clear();
     }
 
+    /// The predictor goes on from a snapshot as of this position, whose predictor passed over all that is quarantined up to
+    /// there.
+    pub fn restored(&mut self, position: u64) {
+        self.fresh();
+        self.at = position;
+        self.passed = self.passed.max(position);
+        self.skipped = self.decisions.quarantined(1, position).collect();
+    }
+
     /// Up to this entry requests may have been answered already, by an earlier process or an earlier incarnation: the commit
     /// that the log opened with, or the entry that made this incarnation a member.
     pub fn doubt_up_to(&mut self, index: u64) {

@@ -21,6 +21,7 @@ mod reads;
 mod recover;
 mod reports;
 mod slog_bridge;
+mod snapshots;
 mod store;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -42,12 +43,14 @@ pub use self::reads::ReadId;
 use self::reads::Reads;
 pub(crate) use self::recover::alone;
 pub use self::reports::Condition;
+pub use self::snapshots::KeptSnapshot;
+use self::snapshots::Transfers;
 pub(crate) use self::store::FETCHES_MAX;
 use self::store::Store;
 use crate::command::CommandWriter;
-use crate::log::{HardState, LogEntry, LogWrite};
+use crate::log::{HardState, LogEntry, LogStart, LogWrite, Recovered};
 use crate::quarantine::Decisions;
-use crate::transport::{Forward, ForwardRefusal, ForwardRefused, Join, PeerMessage};
+use crate::transport::{Forward, ForwardRefusal, ForwardRefused, Join, PeerMessage, SnapshotName};
 use crate::{Member, Membership, MembershipOperation, NodeId, OperationToken, RaftId};
 
 /// How many writes may be under way before nothing more is proposed.
@@ -70,6 +73,10 @@ pub struct ReplicaConfig {
     pub forwarded_bytes_max: usize,
     /// The bytes of recent entries kept in memory for slow followers. Default 32 MiB.
     pub recent_bytes_max: usize,
+    /// The bytes of snapshots sent to others in one tick, at most; a single piece always goes. Default 1 MiB.
+    pub snapshot_bytes_per_tick: usize,
+    /// How long one piece of a snapshot is, at most, in bytes. Default 256 KiB.
+    pub snapshot_piece_bytes: usize,
     /// What election timeouts and requests' random numbers are drawn from.
     pub seed: u64,
 }
@@ -84,6 +91,8 @@ impl ReplicaConfig {
             command_bytes_max: 1 << 20,
             forwarded_bytes_max: 64 << 20,
             recent_bytes_max: 32 << 20,
+            snapshot_bytes_per_tick: 1 << 20,
+            snapshot_piece_bytes: 256 << 10,
             seed,
         }
     }
@@ -96,12 +105,34 @@ pub struct ReplicaStart {
     pub hard_state: HardState,
     /// The membership as of that commit.
     pub membership: Membership,
+    /// Where the log begins: behind this entry; behind 0 where nothing was cut.
+    pub start: LogStart,
+    /// The newest snapshot that others can be sent.
+    pub snapshot: Option<KeptSnapshot>,
     /// Where each term begins: (first index, term).
     pub term_starts: Vec<(u64, u64)>,
-    /// The last entry's index; 0 for an empty log.
+    /// The last entry's index; that of `start` for an empty log.
     pub last_index: u64,
     /// All entries behind the commit.
     pub tail: Vec<LogEntry>,
+}
+
+impl ReplicaStart {
+    /// What an opened log gives, and the newest snapshot beside it.
+    pub fn of(recovered: Recovered, snapshot: Option<KeptSnapshot>) -> Self {
+        let index = recovered.first_index.saturating_sub(1);
+        let before = recovered.term_starts.partition_point(|(start, _)| *start <= index);
+        let before = before.checked_sub(1).and_then(|place| recovered.term_starts.get(place));
+        ReplicaStart {
+            hard_state: recovered.hard_state,
+            membership: recovered.membership,
+            start: LogStart { index, term: before.map_or(0, |(_, term)| *term) },
+            snapshot,
+            term_starts: recovered.term_starts,
+            last_index: recovered.last_index,
+            tail: recovered.tail,
+        }
+    }
 }
 
 /// Something that happened.
@@ -158,6 +189,38 @@ pub enum Input {
         low: u64,
         /// The entries.
         entries: Vec<LogEntry>,
+    },
+    /// A snapshot was taken here, and is the newest.
+    SnapshotTaken {
+        /// Which one.
+        newest: KeptSnapshot,
+        /// Up to here nothing is needed of the log, should the newest prove damaged.
+        cut_to: u64,
+    },
+    /// The part of a snapshot that an [`Output::ReadSnapshot`] asked for.
+    SnapshotRead {
+        /// Whom it is for.
+        to: RaftId,
+        /// Which snapshot.
+        snapshot: SnapshotName,
+        /// Where the part begins.
+        offset: u64,
+        /// The part; `None` when the snapshot is not there any more.
+        bytes: Option<Bytes>,
+    },
+    /// An [`Output::BeginSnapshot`] or [`Output::WriteSnapshot`] was carried out.
+    SnapshotWritten {
+        /// Which snapshot.
+        snapshot: SnapshotName,
+        /// How many bytes of it are here, from the first on; `None` when it cannot be taken.
+        bytes: Option<u64>,
+    },
+    /// An [`Output::FinishSnapshot`] was carried out.
+    SnapshotFinished {
+        /// Which snapshot.
+        snapshot: SnapshotName,
+        /// What it holds; `None` when it was not the one that was offered, and was dropped.
+        kept: Option<KeptSnapshot>,
     },
     /// May this node's disk be wiped? Answered by [`Output::MayLeave`].
     MayLeave {
@@ -237,6 +300,36 @@ pub enum Output {
         /// At most so many bytes, but at least one entry.
         bytes_max: u64,
     },
+    /// A snapshot is needed that is newer than the newest: have one taken. Answered by [`Input::SnapshotTaken`]; asked again
+    /// where it is not.
+    TakeSnapshot,
+    /// Read a part of a snapshot. Answered by [`Input::SnapshotRead`].
+    ReadSnapshot {
+        /// Whom it is for.
+        to: RaftId,
+        /// Which snapshot.
+        snapshot: SnapshotName,
+        /// Where the part begins.
+        offset: u64,
+        /// How long it is.
+        bytes: usize,
+    },
+    /// A snapshot is going to arrive: make room for it. Answered by [`Input::SnapshotWritten`].
+    BeginSnapshot(SnapshotName),
+    /// Write a part of the snapshot that arrives. Answered by [`Input::SnapshotWritten`].
+    WriteSnapshot {
+        /// Which snapshot.
+        snapshot: SnapshotName,
+        /// Where the part begins.
+        offset: u64,
+        /// The part.
+        bytes: Bytes,
+    },
+    /// All of the snapshot that arrives is here: verify it, and make it durable. Answered by [`Input::SnapshotFinished`].
+    FinishSnapshot(SnapshotName),
+    /// The snapshot that arrived is where the log begins now, durably: the applier goes on from it, and other snapshots are
+    /// of no use any more.
+    Installed(KeptSnapshot),
     /// A waiting request gets no outcome.
     Failed {
         /// Which one.
@@ -338,6 +431,10 @@ pub struct Replica {
     /// Up to here entries were handed to the applier.
     handed: u64,
     changing: Option<persist::Changing>,
+    installing: Option<persist::Installing>,
+    transfers: Transfers,
+    /// When a snapshot was asked for last.
+    snapshot_asked_tick: u64,
     commit_dirty_tick: Option<u64>,
     joiners: BTreeMap<RaftId, Joiner>,
     election: election::Election,
@@ -382,9 +479,9 @@ impl Replica {
             max_committed_size_per_ready: 4 * config.command_bytes_max as u64,
             ..raft::Config::default()
         };
-        let ReplicaStart { hard_state, membership, term_starts, last_index, tail } = start;
-        let recent = config.recent_bytes_max;
-        let store = Store::new(hard_state, &membership, term_starts, last_index, tail, recent);
+        let membership = start.membership.clone();
+        let hard_state = start.hard_state;
+        let store = Store::new(start, config.recent_bytes_max);
         let raw = RawNode::new(&raft_config, store, &slog_bridge::logger())
             .map_err(|error| Fatal::Consensus(error.to_string()))?;
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(config.seed);
@@ -407,6 +504,9 @@ impl Replica {
             committed: VecDeque::new(),
             handed: commit,
             changing: None,
+            installing: None,
+            transfers: Transfers::default(),
+            snapshot_asked_tick: 0,
             commit_dirty_tick: None,
             joiners: BTreeMap::new(),
             election: election::Election::default(),
@@ -458,6 +558,14 @@ impl Replica {
             Input::Persisted(mark) => self.on_persisted(mark, outputs)?,
             Input::Answered(ids) => ids.iter().for_each(|id| self.pending.answered(id)),
             Input::Fetched { low, entries } => self.on_fetched(low, entries),
+            Input::SnapshotTaken { newest, cut_to } => self.on_snapshot_taken(newest, cut_to, outputs),
+            Input::SnapshotRead { to, snapshot, offset, bytes } => {
+                self.on_snapshot_read(to, snapshot, offset, bytes, outputs);
+            }
+            Input::SnapshotWritten { snapshot, bytes } => self.on_snapshot_written(snapshot, bytes, outputs),
+            Input::SnapshotFinished { snapshot, kept } => {
+                self.on_snapshot_finished(snapshot, kept, outputs);
+            }
             Input::MayLeave { within_ticks } => self.on_may_leave(within_ticks, outputs),
             Input::Operate { token, operation, within_ticks } => {
                 self.on_change_members(token, operation, within_ticks, outputs);
@@ -497,6 +605,7 @@ impl Replica {
         for (low, high, bytes_max) in self.raw.raft.mut_store().take_wanted() {
             outputs.push(Output::Fetch { low, high, bytes_max });
         }
+        self.ask_for_snapshot(outputs);
         let keep_above = self.handed.min(self.raw.raft.raft_log.persisted);
         self.raw.raft.mut_store().trim(keep_above);
         Ok(())
@@ -516,6 +625,7 @@ impl Replica {
         self.write_late_commit(outputs);
         self.ask_to_join(outputs);
         self.change_members();
+        self.tick_transfers(outputs);
         self.forget_promises();
         self.tick_leaving(outputs);
         self.tick_reports(outputs);
@@ -558,6 +668,9 @@ impl Replica {
             PeerMessage::LeaveAnswer { ticket, allowed } => {
                 self.on_leave_answer(from, ticket, allowed, outputs);
             }
+            PeerMessage::SnapshotOffer(offer) => self.on_snapshot_offer(from_raft_id, offer, outputs),
+            PeerMessage::SnapshotAnswer(answer) => self.on_snapshot_answer(from_raft_id, &answer, outputs),
+            PeerMessage::SnapshotPiece(piece) => self.on_snapshot_piece(from_raft_id, piece, outputs),
             // Introductions are answered by the driver, which knows the genesis.
             PeerMessage::Introduction(_) => {}
             PeerMessage::Report(report) => self.on_report(from_raft_id, *report, outputs),
@@ -687,9 +800,16 @@ impl Replica {
         self.raw.raft.raft_log.last_index()
     }
 
-    /// The term of an entry.
+    /// The first entry that the log holds, or the one to come where it is empty.
+    pub fn first_index(&self) -> u64 {
+        self.raw.raft.raft_log.first_index()
+    }
+
+    /// The term of an entry, from the one before the first on.
     pub fn term_at(&self, index: u64) -> Option<u64> {
-        self.raw.raft.raft_log.term(index).ok()
+        // Raft itself gives 0 for what it does not have.
+        let there = (self.first_index() - 1..=self.last_index()).contains(&index);
+        if there { self.raw.raft.raft_log.term(index).ok() } else { None }
     }
 
     /// The membership as of the last entry handed over.

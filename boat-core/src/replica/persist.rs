@@ -1,14 +1,14 @@
 //! From Raft's Ready to log writes, and from durable writes to messages.
 
-use raft::eraftpb::Message;
+use raft::eraftpb::{Message, MessageType};
 use raft::raw_node::Ready;
 
 use super::change::Change;
 use super::message::{entry_to_log, to_peer};
-use super::{Fatal, Output, Replica, store};
-use crate::Membership;
-use crate::log::{EntryKind, HardState, LogEntry, LogWrite};
+use super::{Fatal, KeptSnapshot, Output, Replica, store};
+use crate::log::{EntryKind, HardState, LogEntry, LogStart, LogWrite};
 use crate::transport::PeerMessage;
+use crate::{Membership, RaftId};
 
 /// After how many ticks a commit that nothing carried is written by itself.
 const LATE_COMMIT_TICKS: u64 = 5;
@@ -35,6 +35,16 @@ pub(super) struct Changing {
     membership: Membership,
 }
 
+/// A snapshot that takes the log's place, on its way to the disk.
+#[derive(Debug)]
+pub(super) struct Installing {
+    mark: u64,
+    kept: KeptSnapshot,
+}
+
+/// How often a snapshot is asked for, in ticks.
+const SNAPSHOT_AGAIN_TICKS: u64 = 25;
+
 impl Replica {
     pub(super) fn take_ready(&mut self, outputs: &mut Vec<Output>) -> Result<(), Fatal> {
         for _ in 0..READIES_MAX {
@@ -43,18 +53,19 @@ impl Replica {
             }
             let mut ready = self.raw.ready();
             self.answer_reads(ready.take_read_states(), outputs);
-            self.handle_ready(ready, outputs);
+            self.handle_ready(ready, outputs)?;
         }
         self.hand_out_committed(outputs)
     }
 
-    fn handle_ready(&mut self, mut ready: Ready, outputs: &mut Vec<Output>) {
+    fn handle_ready(&mut self, mut ready: Ready, outputs: &mut Vec<Output>) -> Result<(), Fatal> {
         let number = ready.number();
         let hard_state = ready.hs().map(|hs| (hs.term, hs.vote));
         let votes = hard_state.is_some_and(|now| now != (self.written.term, self.written.vote));
         if let Some((term, vote)) = hard_state {
             (self.written.term, self.written.vote) = (term, vote);
         }
+        let installed = self.install(&ready, outputs)?;
         let committed = ready.take_committed_entries();
         self.committed.extend(committed.iter().map(entry_to_log));
         let entries = ready.take_entries();
@@ -66,12 +77,16 @@ impl Replica {
             // a sole voter leads a term before that is durable.
             messages.extend(immediate);
         } else {
-            immediate.into_iter().for_each(|message| Self::send(message, outputs));
+            immediate.into_iter().for_each(|message| self.send(message, outputs));
         }
-        if votes || !entries.is_empty() {
+        if votes || !entries.is_empty() || installed.is_some() {
             let hard_state = Some(self.hard_state_to_write());
-            let write = LogWrite { entries: store::to_log(&entries), hard_state, membership: None };
+            let start =
+                installed.as_ref().map(|kept| LogStart { index: kept.name.index, term: kept.name.term });
+            let membership = installed.as_ref().map(|kept| kept.membership.clone());
+            let write = LogWrite { start, entries: store::to_log(&entries), hard_state, membership };
             let mark = self.append(write, true, outputs);
+            self.installing = installed.map(|kept| Installing { mark, kept }).or(self.installing.take());
             self.held.push_back(Held { mark, ready: number, votes, messages });
         } else if let Some(last) = self.held.back_mut() {
             // Nothing to write, but what it says may rest on writes that are still under way.
@@ -80,13 +95,67 @@ impl Replica {
         } else {
             self.raw.advance_append_async(ready);
             self.raw.on_persist_ready(number);
-            messages.into_iter().for_each(|message| Self::send(message, outputs));
-            return;
+            messages.into_iter().for_each(|message| self.send(message, outputs));
+            return Ok(());
         }
         self.raw.advance_append_async(ready);
+        Ok(())
     }
 
-    fn send(message: Message, outputs: &mut Vec<Output>) {
+    /// Raft goes on from the snapshot that arrived: what was committed before it is in it, and what was to be changed of
+    /// the membership is, too.
+    fn install(&mut self, ready: &Ready, outputs: &mut Vec<Output>) -> Result<Option<KeptSnapshot>, Fatal> {
+        let metadata = ready.snapshot().get_metadata();
+        if metadata.index == 0 {
+            return Ok(None);
+        }
+        let start = LogStart { index: metadata.index, term: metadata.term };
+        let kept = self.take_arrived(start).ok_or_else(|| {
+            Fatal::Consensus(format!("a snapshot as of entry {} that never arrived", metadata.index))
+        })?;
+        self.raw.raft.mut_store().install(kept.clone());
+        self.committed.clear();
+        self.changing = None;
+        self.membership = kept.membership.clone();
+        self.written.commit = start.index;
+        // Before the write: what was decided up to there is not in the log any more afterwards.
+        self.restore_decisions(kept.decisions.clone());
+        outputs.push(Output::Decided(kept.decisions.clone()));
+        Ok(Some(kept))
+    }
+
+    /// A snapshot was taken: the log is cut, as far as nobody needs it.
+    pub(super) fn on_snapshot_taken(&mut self, newest: KeptSnapshot, cut_to: u64, outputs: &mut Vec<Output>) {
+        if self.raw.raft.store().snapshot_kept().is_some_and(|kept| kept.name.index >= newest.name.index) {
+            return;
+        }
+        self.raw.raft.mut_store().set_snapshot(newest);
+        // What was not handed over yet may still be read from memory; and a write under way may replace the log.
+        let index = cut_to.min(self.cut_limit()).min(self.handed);
+        if index < self.first_index() || self.installing.is_some() || self.changing.is_some() {
+            return;
+        }
+        let Some(term) = self.term_at(index) else { return };
+        let start = LogStart { index, term };
+        self.raw.raft.mut_store().cut(start);
+        let hard_state = Some(self.hard_state_to_write());
+        self.append(LogWrite { start: Some(start), hard_state, ..LogWrite::default() }, true, outputs);
+    }
+
+    /// Asks for a snapshot that somebody needs.
+    pub(super) fn ask_for_snapshot(&mut self, outputs: &mut Vec<Output>) {
+        if self.tick >= self.snapshot_asked_tick + SNAPSHOT_AGAIN_TICKS
+            && self.raw.raft.store().take_snapshot_wanted()
+        {
+            self.snapshot_asked_tick = self.tick;
+            outputs.push(Output::TakeSnapshot);
+        }
+    }
+
+    fn send(&mut self, message: Message, outputs: &mut Vec<Output>) {
+        if message.get_msg_type() == MessageType::MsgSnapshot {
+            return self.offer(RaftId(message.to), outputs);
+        }
         if let Some(message) = to_peer(message) {
             let to = message.to.node();
             outputs.push(Output::Send { to, message: PeerMessage::Consensus(Box::new(message)) });
@@ -116,15 +185,28 @@ impl Replica {
                 break;
             }
             ready = Some(held.ready);
-            held.messages.into_iter().for_each(|message| Self::send(message, outputs));
+            held.messages.into_iter().for_each(|message| self.send(message, outputs));
         }
         if let Some(number) = ready {
             self.raw.on_persist_ready(number);
+        }
+        if let Some(Installing { kept, .. }) = self.installing.take_if(|installing| installing.mark <= mark) {
+            self.finish_install(kept, outputs);
         }
         if let Some(changing) = self.changing.take_if(|changing| changing.mark <= mark) {
             self.apply_change(changing, outputs)?;
         }
         Ok(())
+    }
+
+    fn finish_install(&mut self, kept: KeptSnapshot, outputs: &mut Vec<Output>) {
+        log::info!("the log goes on behind a snapshot as of entry {}", kept.name.index);
+        self.handed = kept.name.index;
+        self.raw.advance_apply_to(self.handed);
+        outputs.push(Output::Membership(kept.membership.clone()));
+        outputs.push(Output::Installed(kept));
+        // What waits may have been applied within the snapshot: asked again, it is answered from there.
+        self.pending.send_all_again();
     }
 
     fn apply_change(&mut self, changing: Changing, outputs: &mut Vec<Output>) -> Result<(), Fatal> {
@@ -169,7 +251,7 @@ impl Replica {
             .map_err(|error| consensus(error.to_string()))?;
         self.written.commit = entry.index;
         let hard_state = Some(self.written);
-        let write = LogWrite { entries: Vec::new(), hard_state, membership: Some(membership.clone()) };
+        let write = LogWrite { hard_state, membership: Some(membership.clone()), ..LogWrite::default() };
         let mark = self.append(write, true, outputs);
         self.changing = Some(Changing { mark, change, membership });
         Ok(())
@@ -199,7 +281,7 @@ impl Replica {
     }
 }
 
-fn names(ids: &[crate::RaftId]) -> String {
+fn names(ids: &[RaftId]) -> String {
     let names: Vec<String> = ids.iter().map(ToString::to_string).collect();
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }

@@ -18,12 +18,12 @@ use crate::{Member, Membership};
 /// [`Fatal::Consensus`] when the log and the membership contradict each other, or `own` is no member.
 pub(crate) fn alone(own: &Member, start: ReplicaStart) -> Result<Vec<LogWrite>, Fatal> {
     let consensus = |error: &dyn std::fmt::Display| Fatal::Consensus(error.to_string());
-    let ReplicaStart { hard_state, membership, term_starts, last_index, tail } = start;
-    let last_term = term_starts.last().map_or(0, |(_, term)| *term);
+    let last_term = start.term_starts.last().map_or(0, |(_, term)| *term);
+    let (last_index, tail) = (start.last_index, start.tail.clone());
     let mut steps = Steps {
-        raw: tracker(hard_state, &membership, term_starts, last_index, &tail)?,
-        membership,
-        term: hard_state.term.max(last_term) + 1,
+        membership: start.membership.clone(),
+        term: start.hard_state.term.max(last_term) + 1,
+        raw: tracker(start)?,
         writes: Vec::new(),
     };
     for entry in tail.iter().filter(|entry| entry.kind == EntryKind::MembershipChange) {
@@ -51,16 +51,10 @@ pub(crate) fn alone(own: &Member, start: ReplicaStart) -> Result<Vec<LogWrite>, 
     Ok(steps.writes)
 }
 
-fn tracker(
-    hard_state: HardState,
-    membership: &Membership,
-    term_starts: Vec<(u64, u64)>,
-    last_index: u64,
-    tail: &[LogEntry],
-) -> Result<RawNode<Store>, Fatal> {
-    let store = Store::new(hard_state, membership, term_starts, last_index, tail.to_vec(), usize::MAX);
-    let id = membership.voters.first().map_or(1, |id| id.0);
-    let config = Config { id, applied: hard_state.commit, ..Config::default() };
+fn tracker(start: ReplicaStart) -> Result<RawNode<Store>, Fatal> {
+    let id = start.membership.voters.first().map_or(1, |id| id.0);
+    let config = Config { id, applied: start.hard_state.commit, ..Config::default() };
+    let store = Store::new(start, usize::MAX);
     let raw = RawNode::new(&config, store, &slog_bridge::logger());
     raw.map_err(|error| Fatal::Consensus(error.to_string()))
 }
@@ -85,7 +79,12 @@ impl Steps {
         self.membership = change.outcome(self.raw.raft.prs(), &self.membership, index).map_err(consensus)?;
         self.raw.apply_conf_change(&change.to_raft()).map_err(consensus)?;
         let hard_state = Some(HardState { term: self.term, vote: 0, commit: index });
-        self.writes.push(LogWrite { entries, hard_state, membership: Some(self.membership.clone()) });
+        self.writes.push(LogWrite {
+            start: None,
+            entries,
+            hard_state,
+            membership: Some(self.membership.clone()),
+        });
         Ok(())
     }
 }

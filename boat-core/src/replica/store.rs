@@ -1,14 +1,15 @@
 //! What Raft reads: the recent entries in memory, the terms of all others, and a way to ask for what is only on disk.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 
 use raft::eraftpb::{ConfState, Entry, HardState as RaftHardState, Snapshot};
 use raft::{GetEntriesContext, RaftState, Storage, StorageError};
 
 use super::message::{entry_of_log, entry_to_log};
-use crate::Membership;
-use crate::log::{HardState, LogEntry};
+use super::{KeptSnapshot, ReplicaStart};
+use crate::log::{HardState, LogEntry, LogStart};
+use crate::{Membership, RaftId};
 
 /// How many ranges may be fetched from disk at one time: one for each lagging follower.
 pub(crate) const FETCHES_MAX: usize = 64;
@@ -37,6 +38,12 @@ struct Fetches {
 pub(super) struct Store {
     hard_state: HardState,
     conf_state: ConfState,
+    /// The entry before the first.
+    start: LogStart,
+    /// The newest snapshot.
+    snapshot: Option<KeptSnapshot>,
+    /// Whether one is needed that is newer, for somebody who is not in the newest one's membership.
+    snapshot_wanted: Cell<bool>,
     /// Where each term begins: (first index, term), rising in both.
     term_starts: Vec<(u64, u64)>,
     last_index: u64,
@@ -48,17 +55,14 @@ pub(super) struct Store {
 }
 
 impl Store {
-    pub(super) fn new(
-        hard_state: HardState,
-        membership: &Membership,
-        term_starts: Vec<(u64, u64)>,
-        last_index: u64,
-        tail: Vec<LogEntry>,
-        recent_bytes_max: usize,
-    ) -> Self {
+    pub(super) fn new(start: ReplicaStart, recent_bytes_max: usize) -> Self {
+        let ReplicaStart { hard_state, membership, start, snapshot, term_starts, last_index, tail } = start;
         let mut store = Store {
             hard_state,
-            conf_state: conf_state_of(membership),
+            conf_state: conf_state_of(&membership),
+            start,
+            snapshot,
+            snapshot_wanted: Cell::new(false),
             term_starts,
             last_index,
             recent: VecDeque::new(),
@@ -92,6 +96,44 @@ impl Store {
         }
     }
 
+    /// The log begins behind `start` now, an entry that it holds: what stands before is let go of.
+    pub(super) fn cut(&mut self, start: LogStart) {
+        self.start = start;
+        while self.recent.front().is_some_and(|entry| entry.index <= start.index) {
+            if let Some(old) = self.recent.pop_front() {
+                self.recent_bytes -= bytes_of(&old);
+            }
+        }
+        let behind = self.term_starts.partition_point(|(first, _)| *first <= start.index);
+        self.term_starts.drain(..behind.saturating_sub(1));
+    }
+
+    /// A snapshot takes the place of the whole log.
+    pub(super) fn install(&mut self, kept: KeptSnapshot) {
+        self.start = LogStart { index: kept.name.index, term: kept.name.term };
+        self.last_index = kept.name.index;
+        self.term_starts = vec![(kept.name.index, kept.name.term)];
+        self.recent.clear();
+        self.recent_bytes = 0;
+        self.conf_state = conf_state_of(&kept.membership);
+        self.snapshot = Some(kept);
+    }
+
+    /// The newest snapshot.
+    pub(super) fn snapshot_kept(&self) -> Option<&KeptSnapshot> {
+        self.snapshot.as_ref()
+    }
+
+    /// Another snapshot is the newest.
+    pub(super) fn set_snapshot(&mut self, kept: KeptSnapshot) {
+        self.snapshot = Some(kept);
+    }
+
+    /// Whether a newer snapshot was wanted since this was asked last.
+    pub(super) fn take_snapshot_wanted(&self) -> bool {
+        self.snapshot_wanted.take()
+    }
+
     /// Lets go of old entries past the bound on memory; those above `keep_above` stay whatever they take.
     pub(super) fn trim(&mut self, keep_above: u64) {
         while self.recent_bytes > self.recent_bytes_max
@@ -107,7 +149,7 @@ impl Store {
         if index == 0 {
             return Some(0);
         }
-        if index > self.last_index {
+        if index > self.last_index || index < self.start.index {
             return None;
         }
         let after = self.term_starts.partition_point(|(start, _)| *start <= index);
@@ -184,6 +226,9 @@ impl Storage for Store {
             let range = self.recent.iter().skip(skip).take_while(|entry| entry.index < high);
             return Ok(limit(range, bytes_max));
         }
+        if low <= self.start.index {
+            return Err(raft::Error::Store(StorageError::Compacted));
+        }
         if let Some(found) = self.fetched(low, high, bytes_max) {
             return Ok(found);
         }
@@ -196,20 +241,35 @@ impl Storage for Store {
     }
 
     fn term(&self, index: u64) -> raft::Result<u64> {
-        self.term_at(index).ok_or(raft::Error::Store(StorageError::Unavailable))
+        let missing =
+            if index < self.start.index { StorageError::Compacted } else { StorageError::Unavailable };
+        self.term_at(index).ok_or(raft::Error::Store(missing))
     }
 
     fn first_index(&self) -> raft::Result<u64> {
-        Ok(1)
+        Ok(self.start.index + 1)
     }
 
     fn last_index(&self) -> raft::Result<u64> {
         Ok(self.last_index)
     }
 
-    fn snapshot(&self, _request_index: u64, _to: u64) -> raft::Result<Snapshot> {
-        // The whole log is kept, so nobody is ever behind its first entry.
-        Err(raft::Error::Store(StorageError::SnapshotTemporarilyUnavailable))
+    /// What Raft is told of the newest snapshot. Its contents travel beside Raft.
+    fn snapshot(&self, _request_index: u64, to: u64) -> raft::Result<Snapshot> {
+        let unavailable = raft::Error::Store(StorageError::SnapshotTemporarilyUnavailable);
+        // Who is not in a snapshot's membership cannot take it: Raft would drop it.
+        let serves = |kept: &&KeptSnapshot| {
+            kept.name.index >= self.start.index && kept.membership.members.contains_key(&RaftId(to))
+        };
+        let Some(kept) = self.snapshot.as_ref().filter(serves) else {
+            self.snapshot_wanted.set(true);
+            return Err(unavailable);
+        };
+        let mut snapshot = Snapshot::default();
+        let metadata = snapshot.mut_metadata();
+        (metadata.index, metadata.term) = (kept.name.index, kept.name.term);
+        metadata.set_conf_state(conf_state_of(&kept.membership));
+        Ok(snapshot)
     }
 }
 
@@ -233,7 +293,7 @@ fn limit<'a>(entries: impl Iterator<Item = &'a Entry>, bytes_max: u64) -> Vec<En
 
 /// Raft's form of a membership.
 pub(super) fn conf_state_of(membership: &Membership) -> ConfState {
-    let ids = |ids: &[crate::RaftId]| ids.iter().map(|id| id.0).collect::<Vec<u64>>();
+    let ids = |ids: &[RaftId]| ids.iter().map(|id| id.0).collect::<Vec<u64>>();
     let mut conf_state = ConfState::default();
     conf_state.set_voters(ids(&membership.voters));
     conf_state.set_learners(ids(&membership.learners));

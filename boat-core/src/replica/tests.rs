@@ -113,6 +113,13 @@ impl Cluster {
                         inputs.push_back((node, Input::Fetched { low, entries }));
                     }
                     Output::Failed { id, failure } => self.failed.push((node, id, failure)),
+                    // Here the whole log is kept.
+                    Output::TakeSnapshot
+                    | Output::ReadSnapshot { .. }
+                    | Output::BeginSnapshot(_)
+                    | Output::WriteSnapshot { .. }
+                    | Output::FinishSnapshot(_)
+                    | Output::Installed(_) => panic!("no snapshot is needed"),
                     Output::MayLeave(verdict) => self.verdicts.push((node, verdict)),
                     Output::Operated { token, result } => self.operated.push((node, token, result)),
                     Output::Reach { node, address, .. } => self.reach.push((node, address)),

@@ -8,7 +8,7 @@ use super::world::{FAULTS_MS, World};
 use crate::NodeId;
 use crate::replica::Input;
 
-/// How much likelier a process dies while a write is in flight.
+/// How much likelier a process dies while a write is in flight, or a snapshot arrives.
 const CRASH_WHILE_WRITING: u32 = 10;
 /// How long a pause takes, at most, in milliseconds.
 const PAUSE_MS_MAX: u64 = 3_000;
@@ -29,7 +29,7 @@ impl World {
         self.network.draw_faults(&mut self.context);
         let ids: Vec<NodeId> = self.nodes.keys().copied().collect();
         for id in ids {
-            self.draw_node_faults(id);
+            self.draw_node_faults(id)?;
             self.draw_divergence(id);
         }
         if self.context.fault(self.context.options.operate_per_mille) {
@@ -38,17 +38,17 @@ impl World {
         Ok(())
     }
 
-    fn draw_node_faults(&mut self, id: NodeId) {
+    fn draw_node_faults(&mut self, id: NodeId) -> Checked {
         let context = &mut self.context;
         let options = context.options.clone();
-        let Some(node) = self.nodes.get_mut(&id) else { return };
+        let Some(node) = self.nodes.get_mut(&id) else { return Ok(()) };
         if context.fault(options.clock_jump_per_mille) {
             context.count(Fault::ClockJump);
             let jump_ms = context.up_to(2 * CLOCK_JUMP_MS_MAX) as i64;
             node.clock_offset_ms = jump_ms - CLOCK_JUMP_MS_MAX as i64;
         }
         if node.is_down() {
-            return;
+            return Ok(());
         }
         if context.fault(options.pause_per_mille) && !node.is_paused(context.now_ms) {
             context.count(Fault::Pause);
@@ -61,8 +61,7 @@ impl World {
         {
             context.count(Fault::BackendLost);
             context.note(0, || format!("node {id} loses its backend's state"));
-            running.replay.reset();
-            running.schedule(context);
+            running.lose_backend(context, &mut self.checker)?;
         }
         if let Some(running) = node.running_mut()
             && context.fault(options.backend_trouble_per_mille)
@@ -86,11 +85,14 @@ impl World {
             let ask = Input::MayLeave { within_ticks: MAY_LEAVE_TICKS };
             node.put(context, NodeInput::Replica(ask));
         }
-        let writes = node.running().is_some_and(|running| running.writer.is_busy());
+        let writes = node
+            .running()
+            .is_some_and(|running| running.writer.is_busy() || running.snapshots.is_receiving());
         let likelier = if writes { CRASH_WHILE_WRITING } else { 1 };
         if context.fault(options.crash_per_mille * likelier) {
             self.die(id, Death::Drawn);
         }
+        Ok(())
     }
 
     /// A model goes another way than its peers. The others must be a majority, so that it can be found.

@@ -76,6 +76,26 @@ pub enum Fault {
     AnsweredRetry,
     /// A session had expired.
     SessionExpired,
+    /// A snapshot was taken.
+    SnapshotTaken,
+    /// A log was cut behind a snapshot.
+    LogCut,
+    /// A follower was behind the log, and was offered a snapshot.
+    SnapshotOffered,
+    /// A piece of a snapshot went out more than once.
+    SnapshotPieceAgain,
+    /// A snapshot of another node took a log's place.
+    SnapshotInstalled,
+    /// A process went on receiving what an earlier one had begun to.
+    SnapshotResumed,
+    /// The newest snapshot was damaged, and the one before it was used.
+    SnapshotDamaged,
+    /// An applier went on from a snapshot.
+    SnapshotRestored,
+    /// A process ended with a snapshot frozen and not written.
+    CrashWithSnapshotUnwritten,
+    /// A process ended while a snapshot came in, or before its applier went on from it.
+    CrashWhileSnapshotArrives,
     /// A request crashed a model.
     ModelCrashes,
     /// A call of a model never ended.
@@ -106,7 +126,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every class.
-    pub const ALL: [Fault; 48] = [
+    pub const ALL: [Fault; 58] = [
         Fault::Loss,
         Fault::Repeat,
         Fault::Reorder,
@@ -142,6 +162,16 @@ impl Fault {
         Fault::Retry,
         Fault::AnsweredRetry,
         Fault::SessionExpired,
+        Fault::SnapshotTaken,
+        Fault::LogCut,
+        Fault::SnapshotOffered,
+        Fault::SnapshotPieceAgain,
+        Fault::SnapshotInstalled,
+        Fault::SnapshotResumed,
+        Fault::SnapshotDamaged,
+        Fault::SnapshotRestored,
+        Fault::CrashWithSnapshotUnwritten,
+        Fault::CrashWhileSnapshotArrives,
         Fault::ModelCrashes,
         Fault::ModelHangs,
         Fault::Held,

@@ -36,6 +36,7 @@ mod reads;
 mod replay;
 mod report;
 mod running;
+mod snapshots;
 mod trace;
 mod waiters;
 mod world;

@@ -38,6 +38,16 @@ impl Poison {
 }
 
 impl HashChain {
+    /// The state, as it stands in a snapshot.
+    pub(super) fn to_bytes(self) -> Vec<u8> {
+        self.0.to_le_bytes().to_vec()
+    }
+
+    /// The model with this state.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<HashChain> {
+        bytes.try_into().ok().map(u64::from_le_bytes).map(HashChain)
+    }
+
     /// From here on nothing is as it is elsewhere.
     pub(super) fn taint(&mut self) {
         self.0 ^= 1;

@@ -19,6 +19,10 @@ pub enum Mutant {
     ReadWallClock,
     /// Whoever waits is given the outcome of another request of the same batch.
     AnswerFromAnotherRequest,
+    /// Snapshots are written without sessions and keys.
+    LeaveSessionsOutOfSnapshots,
+    /// An older snapshot is restored in place of the newest.
+    AcceptOldSnapshot,
     /// A leader takes everybody to hold what it asks them to hold.
     QuarantineWithoutHolds,
     /// A read that must see everything is answered from what the node has, without asking a leader.
@@ -29,7 +33,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// Every one.
-    pub const ALL: [Mutant; 11] = [
+    pub const ALL: [Mutant; 13] = [
         Mutant::AckBeforeSync,
         Mutant::ForgetVote,
         Mutant::SkipSessionCheck,
@@ -38,6 +42,8 @@ impl Mutant {
         Mutant::KeepIdentityAfterWipe,
         Mutant::ReadWallClock,
         Mutant::AnswerFromAnotherRequest,
+        Mutant::LeaveSessionsOutOfSnapshots,
+        Mutant::AcceptOldSnapshot,
         Mutant::QuarantineWithoutHolds,
         Mutant::StaleRead,
         Mutant::ReadBeforeApplied,

@@ -276,6 +276,9 @@ impl Node {
     /// Ends the process, whatever it was doing.
     /// `may_move`: it may come back at another address.
     pub(super) fn die(&mut self, context: &mut Context, death: Death, may_move: bool) {
+        if let Some(running) = self.running() {
+            running.snapshots.count_crash(context);
+        }
         let busy = self.running().is_some_and(|running| running.writer.is_busy());
         if busy {
             context.count(Fault::CrashWithWriteInFlight);

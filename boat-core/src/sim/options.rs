@@ -77,6 +77,16 @@ pub struct Options {
     pub command_bytes_max: usize,
     /// The bytes of forwarded requests that wait at a leader, at most.
     pub forwarded_bytes_max: usize,
+    /// After how many entries a node takes a snapshot; 0 for a model that cannot, whose whole log is kept.
+    pub snapshot_entries: u64,
+    /// How long a snapshot waits to be written, at most.
+    pub snapshot_write_ms_max: u64,
+    /// How long a piece of a snapshot is, in bytes.
+    pub snapshot_piece_bytes: usize,
+    /// How many bytes of snapshots a node sends in a tick, at most.
+    pub snapshot_bytes_per_tick: usize,
+    /// How likely the newest snapshot has rotted when a process starts.
+    pub snapshot_rot_per_mille: u32,
     /// What is remembered about clients.
     pub limits: SessionLimits,
     /// A bug to put in.
@@ -137,6 +147,11 @@ impl Options {
             recent_bytes_max: one_of(draw, &[0, 2_000, 32 << 20]),
             command_bytes_max: one_of(draw, &[200, 4_096, 1 << 20]),
             forwarded_bytes_max: one_of(draw, &[300, 4_096, 64 << 20]),
+            snapshot_entries: one_of(draw, &[0, 4, 15, 60]),
+            snapshot_write_ms_max: one_of(draw, &[0, 30, 500]),
+            snapshot_piece_bytes: one_of(draw, &[100, 1_000, 64 << 10]),
+            snapshot_bytes_per_tick: one_of(draw, &[300, 1 << 20]),
+            snapshot_rot_per_mille: one_of(draw, &[0, 100]),
             limits,
             mutant: None,
             verbose: false,

@@ -18,6 +18,10 @@ pub(super) enum Event {
     WriteDone(NodeId, Life),
     /// The applier takes its next helping.
     Apply(NodeId, Life),
+    /// The snapshot that was frozen is written.
+    SnapshotWrite(NodeId, Life),
+    /// A part of a snapshot is read, written or verified.
+    SnapshotJob(NodeId, Life),
     /// Entries that a follower lacks have been read.
     FetchDone(NodeId, Life, FetchRange),
     /// A message reaches the end of its link.

@@ -2,6 +2,7 @@
 //! through the model.
 
 use std::collections::VecDeque;
+use std::io::Read;
 
 use bytes::Bytes;
 
@@ -10,10 +11,12 @@ use super::check::{Checker, Shadow, Violation};
 use super::context::{Checked, Context};
 use super::faults::Fault;
 use super::model::{HashChain, Poison};
+use super::writer;
 use crate::apply::{Applied, Applier, Batch, SessionLimits};
 use crate::log::{LogEntry, LogReader};
 use crate::quarantine::{Decisions, Quarantine, Run};
 use crate::replica::{Condition, RequestId};
+use crate::snapshot::{Kept, SnapshotStore};
 use crate::transport::{Ailment, Ailments, Report};
 use crate::{CallOutcome, Command, NodeId, Origin};
 
@@ -54,6 +57,10 @@ pub(super) struct Replay {
     pub(super) committed: u64,
     /// Whether the next helping is in the queue of events.
     pub(super) scheduled: bool,
+    /// For a mutant: entries up to here are skipped.
+    skipped: u64,
+    /// The model began anew, and no snapshot was looked for yet.
+    pub(super) is_fresh: bool,
     pub(super) quarantine: Quarantine,
     /// Nothing is applied before this node is a member: it has heard of all decisions by then.
     pub(super) is_open: bool,
@@ -82,6 +89,8 @@ impl Replay {
             feed: VecDeque::new(),
             committed,
             scheduled: false,
+            skipped: 0,
+            is_fresh: true,
             quarantine,
             is_open: false,
             life: 1,
@@ -93,6 +102,46 @@ impl Replay {
             commands: Vec::new(),
             done: Vec::new(),
         }
+    }
+
+    /// The entry that is applied next.
+    pub(super) fn next_index(&self) -> u64 {
+        self.applier.index().max(self.skipped) + 1
+    }
+
+    /// What this applier should do, worked out beside it.
+    pub(super) fn shadow(&self) -> &Shadow {
+        &self.shadow
+    }
+
+    /// Goes on from the newest snapshot that is of use, if there is one.
+    pub(super) fn restore(
+        &mut self,
+        context: &mut Context,
+        checker: &Checker,
+        store: &SnapshotStore,
+    ) -> Result<(), writer::Trouble> {
+        self.is_fresh = false;
+        let decisions = self.quarantine.decisions();
+        let agrees = |kept: &Kept| decisions.agree(&kept.about.decisions, kept.about.position);
+        let kept: Vec<Kept> = store.kept().into_iter().filter(agrees).collect();
+        let accepts_old = context.options.mutant == Some(Mutant::AcceptOldSnapshot);
+        let (Some(newest), Some(oldest)) = (kept.first(), kept.last()) else { return Ok(()) };
+        let taken = if accepts_old { oldest } else { newest };
+        let mut reader = store.reader(taken.name.index)?;
+        self.applier = reader.applier(self.limits)?;
+        let (mut state, mut bytes) = (reader.predictor(), Vec::new());
+        // What is wrong is told by `finish`.
+        let _ = state.read_to_end(&mut bytes);
+        state.finish()?;
+        self.model = HashChain::from_bytes(&bytes).unwrap_or_default();
+        self.shadow = checker.frozen_at(newest.name.index).unwrap_or_default();
+        self.skipped = newest.name.index;
+        self.quarantine.restored(self.applier.position());
+        context.count(Fault::SnapshotRestored);
+        let (node, position) = (self.node, self.applier.position());
+        context.note(position, || format!("node {node} goes on from a snapshot as of position {position}"));
+        Ok(())
     }
 
     /// The backend has lost its state: everything is applied again.
@@ -234,7 +283,7 @@ impl Replay {
     }
 
     fn pull(&mut self, context: &mut Context, reader: &LogReader, most: usize) -> Checked<Vec<LogEntry>> {
-        let next = self.applier.index() + 1;
+        let next = self.next_index();
         if next > self.committed {
             return Ok(Vec::new());
         }

@@ -1,20 +1,24 @@
 //! A process that is a member of a cluster, or asks to become one: the replica and all that the driver does around it.
 
 use super::Mutant;
-use super::check::{Checker, Violation};
+use super::check::{Checker, Violation, require};
 use super::context::{Checked, Context};
 use super::faults::Fault;
 use super::node::{Death, Effect, NodeInput};
 use super::queue::{Event, Life};
 use super::replay::{Helping, Replay};
+use super::snapshots::Snapshots;
 use super::waiters::{Reply, Waiters};
 use super::writer::{self, Armed, Trouble, Writer};
 use crate::apply::Due;
 use crate::directory::Directory;
 use crate::driver::Addresses;
-use crate::log::{Log, LogConfig, LogReader, Recovered};
+use crate::log::{Log, LogConfig, LogError, LogReader, LogStart, Recovered};
 use crate::quarantine::{Decisions, QuarantineFile};
-use crate::replica::{Failure, Fatal, Input, Output, Replica, ReplicaConfig, ReplicaStart, RequestId};
+use crate::replica::{
+    Failure, Fatal, Input, KeptSnapshot, Output, Replica, ReplicaConfig, ReplicaStart, RequestId,
+};
+use crate::snapshot::Job;
 use crate::transport::{Hold, Introduction, PeerMessage};
 use crate::{Genesis, Member, MemberList, Membership, NodeId, RaftId};
 
@@ -43,6 +47,9 @@ pub(super) struct Running {
     pub(super) replica: Replica,
     pub(super) writer: Writer,
     pub(super) replay: Replay,
+    pub(super) snapshots: Snapshots,
+    /// A snapshot as of this entry is about to take the log's place.
+    awaited: u64,
     quarantine_file: QuarantineFile,
     pub(super) genesis: Genesis,
     /// Reads that wait until enough is applied.
@@ -75,20 +82,24 @@ impl Running {
             let (hard_state, last) = (recovered.hard_state, recovered.last_index);
             format!("node {node} opens its log as {raft_id}: {hard_state:?}, last entry {last}")
         });
+        let snapshots = Snapshots::open(context, directory, (node, life), genesis.cluster, &recovered)?;
         let quarantine_file = directory.quarantine_file();
         let quarantine = quarantine_file.read()?;
         let mut replay = Replay::new(node, genesis.limits, recovered.hard_state.commit, quarantine);
+        replay.restore(context, checker, &snapshots.store)?;
         let address = members.address(node).unwrap_or_default().to_owned();
         let own = Member { raft_id, birth: directory.birth(), address };
         let config = ReplicaConfig {
             command_bytes_max: context.options.command_bytes_max,
             forwarded_bytes_max: context.options.forwarded_bytes_max,
             recent_bytes_max: context.options.recent_bytes_max,
+            snapshot_bytes_per_tick: context.options.snapshot_bytes_per_tick,
+            snapshot_piece_bytes: context.options.snapshot_piece_bytes,
             ..ReplicaConfig::new(own, context.word())
         };
         let committed = recovered.hard_state.commit;
-        let mut replica =
-            Replica::new(config, start_of(context, recovered)).map_err(|error| broken(node, &error))?;
+        let mut replica = Replica::new(config, start_of(context, recovered, snapshots.newest()))
+            .map_err(|error| broken(node, &error))?;
         replica.restore_decisions(replay.quarantine.decisions().clone());
         if replica.is_member() {
             replay.open(committed);
@@ -111,6 +122,8 @@ impl Running {
             replica,
             writer,
             replay,
+            snapshots,
+            awaited: 0,
             quarantine_file,
             genesis,
             due: Due::default(),
@@ -236,6 +249,27 @@ impl Running {
         context.faulty && context.options.crash_per_mille > 0 && context.up_to(one_in - 1) == 0
     }
 
+    /// A log begins elsewhere from the next write on: it was cut, or a snapshot takes its place.
+    fn note_start(&mut self, context: &mut Context, start: Option<LogStart>) {
+        match start {
+            Some(start) if start.index > self.replay.committed => self.awaited = start.index,
+            Some(_) => context.count(Fault::LogCut),
+            None => {}
+        }
+    }
+
+    fn decided(&mut self, context: &mut Context, decisions: Decisions, effects: &mut Vec<Effect>) -> Checked {
+        let quarantined = |decisions: &Decisions| decisions.quarantined(1, u64::MAX).count();
+        let known = self.replay.quarantine.decisions();
+        if decisions != *known && quarantined(&decisions) == quarantined(known) {
+            context.count(Fault::TriedAgain);
+        }
+        self.replay.decided(decisions);
+        self.keep_quarantine(context, effects)?;
+        self.schedule(context);
+        Ok(())
+    }
+
     fn carry_out(
         &mut self,
         context: &mut Context,
@@ -244,8 +278,14 @@ impl Running {
         effects: &mut Vec<Effect>,
     ) -> Checked {
         match output {
-            Output::Send { to, message } => effects.push(Effect::Send(to, message)),
+            Output::Send { to, message } => {
+                if matches!(message, PeerMessage::SnapshotOffer(_)) {
+                    context.count(Fault::SnapshotOffered);
+                }
+                effects.push(Effect::Send(to, message));
+            }
             Output::Append { mark, write, sync } => {
+                self.note_start(context, write.start);
                 self.writer.push(checker, mark, write, sync);
                 // The log's thread may look at any time.
                 if context.chance(300) {
@@ -256,15 +296,7 @@ impl Running {
                 self.replay.push(entries);
                 self.schedule(context);
             }
-            Output::Decided(decisions) => {
-                let quarantined = |decisions: &Decisions| decisions.quarantined(1, u64::MAX).count();
-                if quarantined(&decisions) == quarantined(self.replay.quarantine.decisions()) {
-                    context.count(Fault::TriedAgain);
-                }
-                self.replay.decided(decisions);
-                self.keep_quarantine(context, effects)?;
-                self.schedule(context);
-            }
+            Output::Decided(decisions) => self.decided(context, decisions, effects)?,
             Output::Hold { position, round } => {
                 if self.replay.quarantine.hold(position, round) {
                     self.keep_quarantine(context, effects)?;
@@ -285,9 +317,23 @@ impl Running {
                 self.addresses.set_membership(&membership);
                 let node = self.node;
                 context.note(membership.index, || describe(node, &membership));
+                self.snapshots.memberships.push(membership.clone());
                 if self.replica.is_member() {
                     self.replay.open(membership.index);
                     self.schedule(context);
+                }
+            }
+            Output::TakeSnapshot => {
+                self.snapshots.want();
+                self.snapshots.take_if_due(context, checker, &self.replay);
+            }
+            snapshot @ (Output::ReadSnapshot { .. }
+            | Output::BeginSnapshot(_)
+            | Output::WriteSnapshot { .. }
+            | Output::FinishSnapshot(_)
+            | Output::Installed(_)) => {
+                if let Some(job) = Job::of(snapshot) {
+                    self.snapshots.push(context, job);
                 }
             }
             Output::MayLeave(verdict) => effects.push(Effect::MayLeave(verdict)),
@@ -355,16 +401,79 @@ impl Running {
     /// Reads entries that a follower lacks.
     pub(super) fn fetched(&self, range: FetchRange) -> Checked<Input> {
         let FetchRange { low, high, bytes_max } = range;
-        let entries = self.reader.entries(low, high, bytes_max).map_err(|error| Violation {
-            invariant: "what is fetched is readable",
-            what: format!("node {}: entries {low} to {high}: {error}", self.node),
-        })?;
-        Ok(Input::Fetched { low, entries })
+        match self.reader.entries(low, high, bytes_max) {
+            Ok(entries) => Ok(Input::Fetched { low, entries }),
+            // They were cut off meanwhile.
+            Err(LogError::OutOfRange { first_index, .. }) if low < first_index => {
+                Ok(Input::Fetched { low, entries: Vec::new() })
+            }
+            Err(error) => Err(Violation {
+                invariant: "what is fetched is readable",
+                what: format!("node {}: entries {low} to {high}: {error}", self.node),
+            }),
+        }
+    }
+
+    /// Writes the snapshot that was frozen.
+    pub(super) fn write_snapshot(&mut self, context: &mut Context) -> Checked<Vec<Effect>> {
+        match self.snapshots.write(context) {
+            Ok(effects) => Ok(effects),
+            Err(error) => Ok(vec![self.snapshots.failed(context, self.writer.armed, &error)?]),
+        }
+    }
+
+    /// Works on the file of a snapshot.
+    pub(super) fn work(&mut self, context: &mut Context, checker: &mut Checker) -> Checked<Vec<Effect>> {
+        match self.snapshots.work(context) {
+            Ok((effects, None)) => Ok(effects),
+            Ok((effects, Some(installed))) => {
+                self.replay.committed = self.replay.committed.max(installed.name.index);
+                self.awaited = 0;
+                self.begin_again(context, checker)?;
+                Ok(effects)
+            }
+            Err(Trouble::Log(error)) => {
+                Ok(vec![self.snapshots.failed(context, self.writer.armed, &error)?])
+            }
+            Err(Trouble::Disk(error)) => {
+                Ok(vec![self.snapshots.failed(context, self.writer.armed, &error)?])
+            }
+            Err(Trouble::Wrong(violation)) => Err(violation),
+        }
+    }
+
+    /// The backend has lost its state.
+    pub(super) fn lose_backend(&mut self, context: &mut Context, checker: &mut Checker) -> Checked {
+        // While a snapshot is being installed there is nothing to begin from: the applier waits for it.
+        if self.awaited > 0 { Ok(()) } else { self.begin_again(context, checker) }
+    }
+
+    fn begin_again(&mut self, context: &mut Context, checker: &mut Checker) -> Checked {
+        self.replay.reset();
+        self.restore(context, checker)?;
+        self.schedule(context);
+        Ok(())
+    }
+
+    /// Goes on from the newest snapshot that is of use.
+    fn restore(&mut self, context: &mut Context, checker: &mut Checker) -> Checked {
+        match self.replay.restore(context, checker, &self.snapshots.store) {
+            Ok(()) => {}
+            Err(Trouble::Wrong(violation)) => return Err(violation),
+            Err(error) => {
+                let what = format!("node {}: {error:?}", self.node);
+                return Err(Violation { invariant: "snapshots that are kept are readable", what });
+            }
+        }
+        let (next, first_index) = (self.replay.next_index(), self.replica.first_index());
+        require(next >= first_index, "what was cut stands in a snapshot that can be used", || {
+            format!("node {}: the applier needs entry {next}, the log begins with {first_index}", self.node)
+        })
     }
 
     /// Schedules the applier's next helping, unless it is scheduled or there is nothing to do.
     pub(super) fn schedule(&mut self, context: &mut Context) {
-        if !self.replay.scheduled && self.replay.is_behind() {
+        if !self.replay.scheduled && self.replay.is_behind() && self.awaited == 0 {
             self.replay.scheduled = true;
             let is_slow = context.now_ms < self.replay.trouble.slow_until_ms;
             let most_ms = match context.faulty {
@@ -419,6 +528,12 @@ impl Running {
         clock_ms: u64,
     ) -> Checked<Vec<Effect>> {
         self.replay.scheduled = false;
+        if self.awaited > 0 {
+            return Ok(Vec::new());
+        }
+        if self.replay.is_fresh {
+            self.restore(context, checker)?;
+        }
         let Helping { answers: all, holds } = self.replay.run(context, checker, &self.reader, clock_ms)?;
         let (mut effects, mut answered) = (Vec::new(), Vec::new());
         if holds {
@@ -443,6 +558,7 @@ impl Running {
             effects.push(Effect::Input(Input::Answered(answered)));
         }
         self.answer_reads(context, checker)?;
+        self.snapshots.take_if_due(context, checker, &self.replay);
         self.schedule(context);
         Ok(effects)
     }
@@ -460,16 +576,11 @@ fn take_failed(outputs: &mut Vec<Output>) -> Vec<(RequestId, Failure)> {
     failed
 }
 
-fn start_of(context: &Context, recovered: Recovered) -> ReplicaStart {
-    let mut start = ReplicaStart {
-        hard_state: recovered.hard_state,
-        membership: recovered.membership,
-        term_starts: recovered.term_starts,
-        last_index: recovered.last_index,
-        tail: recovered.tail,
-    };
+fn start_of(context: &Context, recovered: Recovered, snapshot: Option<KeptSnapshot>) -> ReplicaStart {
+    let last_term = recovered.last_term;
+    let mut start = ReplicaStart::of(recovered, snapshot);
     if context.options.mutant == Some(Mutant::ForgetVote) {
-        (start.hard_state.term, start.hard_state.vote) = (recovered.last_term, 0);
+        (start.hard_state.term, start.hard_state.vote) = (last_term, 0);
     }
     start
 }
@@ -490,7 +601,7 @@ fn describe(node: NodeId, membership: &Membership) -> String {
 }
 
 impl Death {
-    fn of(armed: Armed) -> Death {
+    pub(super) fn of(armed: Armed) -> Death {
         match armed {
             Armed::Stop => Death::PowerLoss,
             Armed::Fail => Death::Kill,

@@ -110,6 +110,12 @@ impl World {
                 running.map_or(Ok(Vec::new()), |running| running.written(context, checker, clock_ms))
             })?,
             Event::Apply(id, life) => self.apply(id, life)?,
+            Event::SnapshotWrite(id, life) => self.with_life(id, life, |node, context, _| {
+                node.running_mut().map_or(Ok(Vec::new()), |running| running.write_snapshot(context))
+            })?,
+            Event::SnapshotJob(id, life) => self.with_life(id, life, |node, context, checker| {
+                node.running_mut().map_or(Ok(Vec::new()), |running| running.work(context, checker))
+            })?,
             Event::FetchDone(id, life, range) => self.with_life(id, life, |node, _, _| {
                 let Some(running) = node.running() else { return Ok(Vec::new()) };
                 Ok(vec![Effect::Input(running.fetched(range)?)])

@@ -255,6 +255,7 @@ impl Service for Double {
     fn status(&self) -> Status {
         let ready = self.with(|inner| !inner.not_ready);
         Status {
+            snapshot: None,
             is_leader: true,
             node: NodeId(2),
             leader: Some(NodeId(2)),

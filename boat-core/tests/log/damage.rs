@@ -28,6 +28,7 @@ fn write(first: u64, count: u64, term: u64, commit: u64) -> LogWrite {
     let entry = |index| LogEntry { index, term, kind: EntryKind::Normal, data: data(index).into() };
     let membership = Membership { index: commit, auto_leave: true, ..Membership::default() };
     LogWrite {
+        start: None,
         entries: (first..first + count).map(entry).collect(),
         hard_state: Some(HardState { term, vote: 1, commit }),
         membership: (commit % 5 == 1).then_some(membership),

@@ -41,7 +41,7 @@ fn child() {
         let entries: Vec<LogEntry> = (next..next + 1 + now_ms % 4).map(entry).collect();
         next += entries.len() as u64;
         let hard_state = Some(HardState { term: 1, vote: 1, commit: next - 2 });
-        log.append(&LogWrite { entries, hard_state, membership: None }).unwrap();
+        log.append(&LogWrite { entries, hard_state, ..LogWrite::default() }).unwrap();
         if now_ms % 3 == 0 {
             log.sync(now_ms).unwrap();
             // Past the test harness, which keeps what tests print. A closed pipe means that nobody listens any more.

@@ -20,7 +20,7 @@ fn calls_to_open(segments: usize) -> (u64, u64) {
         index += 1;
         let entry = LogEntry { index, term: 1, kind: EntryKind::Normal, data: vec![1; 500].into() };
         let hard_state = Some(HardState { term: 1, vote: 1, commit: index });
-        log.append(&LogWrite { entries: vec![entry], hard_state, membership: None }).unwrap();
+        log.append(&LogWrite { entries: vec![entry], hard_state, ..LogWrite::default() }).unwrap();
     }
     log.sync(0).unwrap();
     drop(log);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use boat_core::Membership;
 use boat_core::log::files::SimFiles;
-use boat_core::log::{EntryKind, HardState, Log, LogConfig, LogEntry, LogError, LogWrite};
+use boat_core::log::{EntryKind, HardState, Log, LogConfig, LogEntry, LogError, LogStart, LogWrite};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -95,7 +95,7 @@ impl Work {
 
     /// Appends a random write; the same one again if the disk was full.
     fn append(&mut self, log: &mut Log) -> Result<(), LogError> {
-        let write = self.write();
+        let write = if self.random.gen_bool(0.1) { self.start() } else { self.write() };
         let mut after = self.model().clone();
         after.apply(&write);
         for _ in 0..3 {
@@ -139,21 +139,50 @@ impl Work {
         let membership =
             changes.then(|| Membership { index: state.commit, auto_leave: true, ..Membership::default() });
         let hard_state = (changes || state != model.hard_state).then_some(state);
-        LogWrite { entries, hard_state, membership }
+        LogWrite { start: None, entries, hard_state, membership }
+    }
+
+    /// Cuts the log somewhere in what is committed, or has a snapshot take its place.
+    fn start(&mut self) -> LogWrite {
+        let model = self.history.last().unwrap().clone();
+        let (random, state) = (&mut self.random, model.hard_state);
+        if random.gen_bool(0.7) {
+            let index = random.gen_range(model.start.index..=state.commit);
+            let start = Some(LogStart { index, term: model.term(index) }).filter(|start| start.index > 0);
+            return LogWrite { start, ..LogWrite::default() };
+        }
+        let index = random.gen_range(state.commit.max(1)..=model.last_index() + 5);
+        let term = state.term.max(1) + 1;
+        let (term, commit) = match index <= model.last_index() && random.gen_bool(0.3) {
+            true => (model.term(index).max(1), index),
+            false if index == state.commit => return LogWrite::default(),
+            false => (term, index),
+        };
+        let start = Some(LogStart { index, term });
+        let hard_state = Some(HardState { term: state.term.max(term), commit, vote: state.vote });
+        let goes_on = index <= model.last_index() && model.term(index) == term;
+        let membership =
+            (!goes_on).then(|| Membership { index: index / 2, auto_leave: true, ..Membership::default() });
+        let entries = match random.gen_bool(0.3) && !goes_on {
+            true => (index + 1..index + 3).map(|index| entry(random, index, state.term.max(term))).collect(),
+            false => Vec::new(),
+        };
+        LogWrite { start, entries, hard_state, membership }
     }
 
     fn read(&mut self, log: &Log) -> Result<(), LogError> {
         let reader = log.reader();
-        if reader.last_index() == 0 {
+        if reader.last_index() < reader.first_index() {
             return Ok(());
         }
-        let low = self.random.gen_range(1..=reader.last_index());
+        let low = self.random.gen_range(reader.first_index()..=reader.last_index());
         let high = self.random.gen_range(low..=reader.last_index()) + 1;
         let bytes_max = self.random.gen_range(0..2_000);
         let found = reader.entries(low, high, bytes_max)?;
         let expected = self.history.iter().rev().find(|model| {
             // The reader sees what was written, which lags behind what was appended.
-            model.entries.get(low as usize - 1..low as usize - 1 + found.len()) == Some(&found)
+            let from = low.checked_sub(model.start.index + 1).map(|from| from as usize);
+            from.is_some_and(|from| model.entries.get(from..from + found.len()) == Some(&found))
         });
         assert!(expected.is_some() && !found.is_empty(), "{low}..{high}: {found:?}");
         let bytes: usize = found.iter().map(|entry| entry.data.len()).sum();

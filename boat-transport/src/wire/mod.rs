@@ -12,6 +12,7 @@ mod membership;
 mod names;
 mod payload;
 mod report;
+mod snapshot;
 
 use boat_core::transport::{Forward, ForwardRefusal, ForwardRefused, PeerMessage};
 use bytes::{Buf, Bytes};
@@ -84,6 +85,11 @@ impl From<PeerMessage> for Outgoing {
             PeerMessage::LeaveAnswer { ticket, allowed } => {
                 Kind::LeaveAnswer(proto::LeaveAnswer { ticket, allowed })
             }
+            PeerMessage::SnapshotOffer(offer) => Kind::SnapshotOffer(snapshot::encode_offer(offer)),
+            PeerMessage::SnapshotAnswer(answer) => Kind::SnapshotAnswer(snapshot::encode_answer(answer)),
+            PeerMessage::SnapshotPiece(piece) => {
+                Kind::SnapshotPiece(snapshot::encode_piece(piece, &mut payload))
+            }
             PeerMessage::Outside(outside) => Kind::Outside(membership::encode_outside(*outside)),
             PeerMessage::Operate(operate) => Kind::Operate(membership::encode_operate(*operate)),
             PeerMessage::OperateAnswer(answer) => Kind::OperateAnswer(membership::encode_answer(*answer)),
@@ -136,6 +142,9 @@ fn message(envelope: proto::Envelope, payload: &mut Payload) -> Result<PeerMessa
         Kind::LeaveAnswer(proto::LeaveAnswer { ticket, allowed }) => {
             PeerMessage::LeaveAnswer { ticket, allowed }
         }
+        Kind::SnapshotOffer(offer) => PeerMessage::SnapshotOffer(snapshot::decode_offer(offer)?),
+        Kind::SnapshotAnswer(answer) => PeerMessage::SnapshotAnswer(snapshot::decode_answer(answer)?),
+        Kind::SnapshotPiece(piece) => PeerMessage::SnapshotPiece(snapshot::decode_piece(piece, payload)?),
         Kind::Outside(outside) => PeerMessage::Outside(Box::new(membership::decode_outside(outside)?)),
         Kind::Operate(operate) => PeerMessage::Operate(Box::new(membership::decode_operate(operate)?)),
         Kind::OperateAnswer(answer) => {

@@ -3,7 +3,8 @@ use boat_core::digest::Digest;
 use boat_core::log::{EntryKind, LogEntry};
 use boat_core::transport::{
     Ailments, CHECKPOINTS_MAX, Checkpoint, ConsensusKind, ConsensusMessage, HOLDS_MAX, Hello, Hold,
-    Introduction, Join, Operate, OperateAnswer, Outside, Refusal, Report, Verdict,
+    Introduction, Join, Operate, OperateAnswer, Outside, Refusal, Report, SnapshotAnswer, SnapshotName,
+    SnapshotOffer, SnapshotPiece, Verdict,
 };
 use boat_core::{
     Birth, ClusterId, Genesis, Member, MemberList, MembershipOperation, MembershipRefusal, NodeId,
@@ -198,6 +199,27 @@ fn report() -> impl Strategy<Value = PeerMessage> {
     )
 }
 
+fn snapshot() -> impl Strategy<Value = PeerMessage> {
+    let name = any::<(u64, u64, u64, u32)>();
+    let name = name.prop_map(|(index, term, bytes, checksum)| SnapshotName { index, term, bytes, checksum });
+    let numbers = any::<(u8, u64, Option<u64>, u32)>();
+    (raft_id(), raft_id(), name, numbers, bytes()).prop_map(|(to, from, snapshot, numbers, bytes)| {
+        let (kind, number, offset, checksum) = numbers;
+        match kind % 3 {
+            0 => PeerMessage::SnapshotOffer(SnapshotOffer { to, from, term: number, snapshot }),
+            1 => PeerMessage::SnapshotAnswer(SnapshotAnswer { to, from, snapshot, offset }),
+            _ => PeerMessage::SnapshotPiece(SnapshotPiece {
+                to,
+                from,
+                snapshot,
+                offset: number,
+                checksum,
+                bytes,
+            }),
+        }
+    })
+}
+
 fn any_message() -> impl Strategy<Value = PeerMessage> {
     let join = (raft_id(), birth(), any::<String>())
         .prop_map(|(raft_id, birth, address)| PeerMessage::Join(Join { raft_id, birth, address }));
@@ -218,6 +240,7 @@ fn any_message() -> impl Strategy<Value = PeerMessage> {
             .prop_map(|(raft_id, ticket)| PeerMessage::LeaveQuestion { raft_id, ticket }),
         any::<(u64, bool)>().prop_map(|(ticket, allowed)| PeerMessage::LeaveAnswer { ticket, allowed }),
         report(),
+        snapshot(),
     ]
 }
 

@@ -10,17 +10,18 @@
 //! 36  entries u32       how many entries the body ends with
 //! 40  first_index u64   the first entry's index; 0 without entries
 //! 48  kind u8           1 a write, 2 a segment's footer
-//! 49  flags u8          1 hard state, 2 membership
+//! 49  flags u8          1 hard state, 2 membership, 4 start
 //! 50  zero u8 x6
 //! 56  body, padded with zeros to a multiple of 8:
 //!     where flagged     term u64 | vote u64 | commit u64
 //!     where flagged     bytes u32 | membership
+//!     where flagged     index u64 | term u64: the log begins behind this entry
 //!     per entry         data_bytes u32 | kind u8 | zero u8 x3 | term u64 | data
 //! ```
 
 use super::{aligned, pad, patch};
 use crate::codec::{Malformed, Reader};
-use crate::log::{EntryKind, HardState, LogEntry, LogWrite};
+use crate::log::{EntryKind, HardState, LogEntry, LogStart, LogWrite};
 
 /// Bytes before a batch's body.
 pub(crate) const HEADER_BYTES: usize = 56;
@@ -31,6 +32,7 @@ pub(crate) const ENTRY_HEADER_BYTES: usize = 16;
 
 pub(super) const FLAG_HARD_STATE: u8 = 1;
 pub(super) const FLAG_MEMBERSHIP: u8 = 2;
+pub(super) const FLAG_START: u8 = 4;
 pub(super) const CHECKSUM_BYTES: usize = 4;
 
 /// Where a batch stands.
@@ -65,9 +67,10 @@ pub(crate) struct BatchHeader {
 /// Bytes that a write takes in its segment.
 pub(crate) fn write_bytes(write: &LogWrite, membership_bytes: usize) -> u64 {
     let hard_state = if write.hard_state.is_some() { 24 } else { 0 };
+    let start = if write.start.is_some() { 16 } else { 0 };
     let entries =
         write.entries.iter().map(|entry| (ENTRY_HEADER_BYTES + entry.data.len()) as u64).sum::<u64>();
-    aligned(HEADER_BYTES as u64 + hard_state + membership_bytes as u64 + entries)
+    aligned(HEADER_BYTES as u64 + hard_state + membership_bytes as u64 + start + entries)
 }
 
 /// Appends a write as one batch and gives its checksum. `membership` is `write.membership` in bytes.
@@ -76,6 +79,7 @@ pub(crate) fn put_write(out: &mut Vec<u8>, place: Place, write: &LogWrite, membe
     let first_index = write.entries.first().map_or(0, |entry| entry.index);
     let hard_state = if write.hard_state.is_some() { FLAG_HARD_STATE } else { 0 };
     let flags = hard_state | if membership.is_some() { FLAG_MEMBERSHIP } else { 0 };
+    let flags = flags | if write.start.is_some() { FLAG_START } else { 0 };
     put_header(out, place, write.entries.len() as u32, first_index, BatchKind::Write, flags);
     if let Some(state) = write.hard_state {
         put_hard_state(out, state);
@@ -83,6 +87,9 @@ pub(crate) fn put_write(out: &mut Vec<u8>, place: Place, write: &LogWrite, membe
     if let Some(bytes) = membership {
         out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
         out.extend_from_slice(bytes);
+    }
+    if let Some(LogStart { index, term }) = write.start {
+        out.extend([index, term].into_iter().flat_map(u64::to_le_bytes));
     }
     for entry in &write.entries {
         put_entry(out, entry);

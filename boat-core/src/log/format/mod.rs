@@ -1,7 +1,7 @@
 //! The bytes of segments and of the watermark, as functions of bytes; `docs/log-format.md` draws them.
 
 pub(super) mod batch;
-pub(super) mod membership;
+pub(crate) mod membership;
 pub(super) mod parse;
 pub(super) mod sections;
 pub(super) mod segment;

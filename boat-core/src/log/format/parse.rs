@@ -4,12 +4,12 @@ use bytes::Bytes;
 
 use super::batch::{
     BODY_BYTES_MAX, BatchHeader, BatchKind, CHECKSUM_BYTES, ENTRY_HEADER_BYTES, FLAG_HARD_STATE,
-    FLAG_MEMBERSHIP, HEADER_BYTES, get_hard_state,
+    FLAG_MEMBERSHIP, FLAG_START, HEADER_BYTES, get_hard_state,
 };
 use super::{ALIGNMENT, membership};
 use crate::Membership;
 use crate::codec::{Malformed, Reader};
-use crate::log::{EntryKind, HardState, LogEntry};
+use crate::log::{EntryKind, HardState, LogEntry, LogStart};
 
 /// Why there is no batch where one could be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,10 +83,18 @@ fn parse(head: &[u8; HEADER_BYTES], segment: u64, offset: u64) -> Result<BatchHe
         _ => return Err(NoBatch::Bad("a batch is of an unknown kind")),
     };
     let flags = reader.u8()?;
-    if flags & !(FLAG_HARD_STATE | FLAG_MEMBERSHIP) != 0 {
+    if flags & !(FLAG_HARD_STATE | FLAG_MEMBERSHIP | FLAG_START) != 0 {
         return Err(NoBatch::Bad("a batch has unknown flags"));
     }
     Ok(BatchHeader { checksum, body_bytes, synced, previous, entries, first_index, kind, flags })
+}
+
+/// What a batch says beside its entries.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct BatchState {
+    pub(crate) hard_state: Option<HardState>,
+    pub(crate) membership: Option<Membership>,
+    pub(crate) start: Option<LogStart>,
 }
 
 impl BatchHeader {
@@ -104,17 +112,20 @@ impl BatchHeader {
     ///
     /// # Errors
     /// [`Malformed`] when the body is not what the header announces.
-    pub(crate) fn state(
-        &self,
-        reader: &mut Reader<'_>,
-    ) -> Result<(Option<HardState>, Option<Membership>), Malformed> {
+    pub(crate) fn state(&self, reader: &mut Reader<'_>) -> Result<BatchState, Malformed> {
         let flagged = |flag| self.flags & flag != 0;
-        let hard_state = if flagged(FLAG_HARD_STATE) { Some(get_hard_state(reader)?) } else { None };
-        if !flagged(FLAG_MEMBERSHIP) {
-            return Ok((hard_state, None));
+        let mut state = BatchState::default();
+        if flagged(FLAG_HARD_STATE) {
+            state.hard_state = Some(get_hard_state(reader)?);
         }
-        let count = reader.u32()? as usize;
-        Ok((hard_state, Some(membership::get(reader.slice(count)?)?)))
+        if flagged(FLAG_MEMBERSHIP) {
+            let count = reader.u32()? as usize;
+            state.membership = Some(membership::get(reader.slice(count)?)?);
+        }
+        if flagged(FLAG_START) {
+            state.start = Some(LogStart { index: reader.u64()?, term: reader.u64()? });
+        }
+        Ok(state)
     }
 
     /// Like [`BatchHeader::state`], without making anything of it.
@@ -128,6 +139,9 @@ impl BatchHeader {
         if self.flags & FLAG_MEMBERSHIP != 0 {
             let count = reader.u32()? as usize;
             reader.slice(count)?;
+        }
+        if self.flags & FLAG_START != 0 {
+            reader.slice(16)?;
         }
         Ok(())
     }
@@ -211,6 +225,7 @@ mod tests {
             ],
             hard_state: Some(HardState { term: 5, vote: 1, commit: 6 }),
             membership: Some(Membership { index: 6, ..Membership::default() }),
+            start: Some(LogStart { index: 4, term: 2 }),
         }
     }
 
@@ -232,7 +247,8 @@ mod tests {
         let header = check_here(&block, block.len() as u64).unwrap();
         assert_eq!((header.synced, header.previous, header.total_bytes()), (320, 99, block.len() as u64));
         let mut reader = Reader::new(&block[HEADER_BYTES..], "batch body");
-        assert_eq!(header.state(&mut reader).unwrap(), (write().hard_state, write().membership));
+        let LogWrite { hard_state, membership, start, .. } = write();
+        assert_eq!(header.state(&mut reader).unwrap(), BatchState { hard_state, membership, start });
         let mut terms = Vec::new();
         header.terms(reader, |index, term| terms.push((index, term))).unwrap();
         assert_eq!(terms, [(7, 5), (8, 5), (9, 5)]);

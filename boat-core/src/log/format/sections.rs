@@ -7,6 +7,7 @@
 //! 3        term starts: n x (index u64 | term u64)
 //! 4        spans: n x (segment u64 | first_index u64 | end_index u64 | offset u64 | end_offset u64)
 //! 5        points: n x (index u64 | offset u64)
+//! 6        where the log begins, if not with entry 1: first_index u64
 //! 0        the end; zeros up to the next multiple of 8 follow
 //! ```
 
@@ -22,6 +23,7 @@ const MEMBERSHIP: u32 = 2;
 const TERM_STARTS: u32 = 3;
 const SPANS: u32 = 4;
 const POINTS: u32 = 5;
+const FIRST_INDEX: u32 = 6;
 
 /// The sections of a segment header (points excepted) or footer.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -31,6 +33,8 @@ pub(crate) struct Sections {
     pub(crate) term_starts: Vec<(u64, u64)>,
     pub(crate) spans: Vec<Span>,
     pub(crate) points: Vec<Point>,
+    /// `None` stands for 1: nothing was cut.
+    pub(crate) first_index: Option<u64>,
 }
 
 impl Sections {
@@ -43,6 +47,9 @@ impl Sections {
         numbers(out, TERM_STARTS, self.term_starts.iter().map(|(index, term)| [*index, *term]));
         numbers(out, SPANS, self.spans.iter().map(Span::numbers));
         numbers(out, POINTS, self.points.iter().map(|point| [point.index, point.offset]));
+        if let Some(first_index) = self.first_index {
+            section(out, FIRST_INDEX, |out| out.extend_from_slice(&first_index.to_le_bytes()));
+        }
         section(out, 0, |_| {});
         pad(out, start);
     }
@@ -65,6 +72,7 @@ impl Sections {
                 TERM_STARTS => sections.term_starts = rows(numbers, |[index, term]| (index, term))?,
                 SPANS => sections.spans = rows(numbers, Span::from_numbers)?,
                 POINTS => sections.points = rows(numbers, |[index, offset]| Point { index, offset })?,
+                FIRST_INDEX => sections.first_index = Some(numbers.u64()?),
                 _ => return Err(Malformed("section of an unknown tag")),
             }
         }
@@ -112,6 +120,7 @@ mod tests {
             term_starts: vec![(1, 1), (5, 3)],
             spans: vec![Span { segment: 1, first_index: 1, end_index: 9, offset: 64, end_offset: 999 }],
             points: vec![Point { index: 1, offset: 64 }, Point { index: 4, offset: 512 }],
+            first_index: Some(3),
         };
         let mut bytes = Vec::new();
         sections.put(&mut bytes, 0);

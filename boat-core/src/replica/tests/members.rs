@@ -264,6 +264,7 @@ fn a_node_that_moves_says_so_and_the_membership_follows() {
         term_starts: log.iter().map(|entry| (entry.index, entry.term)).collect(),
         last_index: log.len() as u64,
         tail: log,
+        ..ReplicaStart::default()
     };
     cluster.committed.insert(follower, Vec::new());
     cluster.start(moved.clone(), 3, start);

@@ -56,6 +56,10 @@ impl Commits {
         for (index, commit) in (1..).zip(&self.commits) {
             if commit.led_in < replica.term() {
                 let own = replica.term_at(index);
+                // A snapshot stands in for what was cut.
+                if own.is_none() && index < replica.first_index() {
+                    continue;
+                }
                 require(own == Some(commit.term), COMPLETE, || {
                     format!(
                         "{id} leads in term {} with {own:?} at {index}, where term {} was committed in term {}",
@@ -75,7 +79,15 @@ impl Commits {
         let known = self.known.insert(id, commit).unwrap_or(0);
         require(commit >= known, MONOTONE, || format!("{id} goes from {known} back to {commit}"))?;
         for index in known + 1..=commit {
-            let term = replica.term_at(index).unwrap_or(0);
+            let term = replica.term_at(index);
+            if term.is_none() && index < replica.first_index() {
+                // It came within a snapshot, of what others had committed.
+                require(self.at(index).is_some(), QUORUM, || {
+                    format!("{id} has a snapshot of entry {index}, which nobody committed")
+                })?;
+                continue;
+            }
+            let term = term.unwrap_or(0);
             if let Some(first) = self.at(index) {
                 require(first.term == term, NEVER_CHANGES, || {
                     format!("{id} commits entry {index} with term {term}, it was {}", first.term)
@@ -114,6 +126,17 @@ impl Commits {
         require(quorum(replica.membership()) || former.is_some_and(quorum), QUORUM, || {
             let holders: Vec<&RaftId> = replica.membership().voters.iter().filter(holds).collect();
             format!("{id} commits entry {index} of term {term}, and only {holders:?} have it on disk")
+        })
+    }
+
+    /// A snapshot took a log's place.
+    pub(super) fn installed(&mut self, id: RaftId, (index, term): (u64, u64)) -> Checked {
+        let before = self.handed.insert(id, index).unwrap_or(0);
+        require(index > before, MONOTONE, || {
+            format!("{id} installs a snapshot as of {index}, and stood at {before}")
+        })?;
+        require(self.at(index).is_some_and(|commit| commit.term == term), NEVER_CHANGES, || {
+            format!("{id} installs a snapshot as of {index} in term {term}: {:?}", self.at(index))
         })
     }
 

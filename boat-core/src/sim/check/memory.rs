@@ -7,12 +7,14 @@ use super::super::context::Checked;
 use super::Violation;
 use super::log_matching::Print;
 use crate::RaftId;
-use crate::log::{HardState, LogWrite, Recovered};
+use crate::log::{HardState, LogStart, LogWrite, Recovered};
 
 pub(super) const INVARIANT: &str = "S9 memory";
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Image {
+    /// The entry before the first.
+    start: LogStart,
     /// The term of each entry, from the first on.
     terms: Vec<u64>,
     hard_state: HardState,
@@ -22,8 +24,16 @@ struct Image {
 
 impl Image {
     fn apply(&mut self, write: &Writing) {
+        if let Some(start) = write.start {
+            if self.term(start.index) == Some(start.term) {
+                self.terms.drain(..usize::try_from(start.index - self.start.index).unwrap_or(usize::MAX));
+            } else {
+                self.terms.clear();
+            }
+            self.start = start;
+        }
         if let Some((first, terms)) = &write.entries {
-            self.terms.truncate(usize::try_from(first - 1).unwrap_or(usize::MAX));
+            self.terms.truncate(usize::try_from(first - 1 - self.start.index).unwrap_or(usize::MAX));
             self.terms.extend(terms.iter().map(|print| print.term));
         }
         self.hard_state = write.hard_state.unwrap_or(self.hard_state);
@@ -31,27 +41,35 @@ impl Image {
     }
 
     fn term(&self, index: u64) -> Option<u64> {
-        let place = usize::try_from(index.checked_sub(1)?).ok()?;
+        if index == self.start.index {
+            return Some(self.start.term);
+        }
+        let place = usize::try_from(index.checked_sub(self.start.index + 1)?).ok()?;
         self.terms.get(place).copied()
     }
 
     fn of(recovered: &Recovered) -> Image {
         let mut terms = Vec::new();
         let mut starts = recovered.term_starts.iter().peekable();
-        let mut term = 0;
-        for index in 1..=recovered.last_index {
+        let (mut term, before) = (0, recovered.first_index - 1);
+        while let Some((_, next)) = starts.next_if(|(start, _)| *start <= before) {
+            term = *next;
+        }
+        let start = LogStart { index: before, term };
+        for index in recovered.first_index..=recovered.last_index {
             if let Some((_, next)) = starts.next_if(|(start, _)| *start == index) {
                 term = *next;
             }
             terms.push(term);
         }
-        Image { terms, hard_state: recovered.hard_state, membership: recovered.membership.index }
+        Image { start, terms, hard_state: recovered.hard_state, membership: recovered.membership.index }
     }
 }
 
 #[derive(Debug)]
 struct Writing {
     mark: u64,
+    start: Option<LogStart>,
     entries: Option<(u64, Vec<Print>)>,
     hard_state: Option<HardState>,
     membership: Option<u64>,
@@ -73,7 +91,7 @@ impl Memory {
         let entries =
             write.entries.first().map(|first| (first.index, write.entries.iter().map(Print::of).collect()));
         let membership = write.membership.as_ref().map(|membership| membership.index);
-        let writing = Writing { mark, entries, hard_state: write.hard_state, membership };
+        let writing = Writing { mark, start: write.start, entries, hard_state: write.hard_state, membership };
         self.0.entry(id).or_default().writing.push_back(writing);
     }
 

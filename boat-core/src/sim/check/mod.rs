@@ -64,6 +64,8 @@ pub(super) struct Checker {
     memory: Memory,
     memberships: Memberships,
     terms: BTreeMap<RaftId, u64>,
+    /// What an applier should be that goes on from a snapshot as of an entry.
+    frozen: BTreeMap<u64, Shadow>,
 }
 
 impl Checker {
@@ -111,6 +113,7 @@ impl Checker {
                 Ok(())
             }
             Output::Committed(entries) => self.commits.handed(id, entries),
+            Output::Installed(kept) => self.commits.installed(id, (kept.name.index, kept.name.term)),
             _ => Ok(()),
         }
     }
@@ -136,6 +139,16 @@ impl Checker {
             self.matching.stand(id, (index, term), prints)?;
         }
         Ok(())
+    }
+
+    /// An applier that was right so far is frozen as of this entry.
+    pub(super) fn froze(&mut self, index: u64, shadow: &Shadow) {
+        self.frozen.insert(index, shadow.clone());
+    }
+
+    /// What an applier from a snapshot as of this entry should be.
+    pub(super) fn frozen_at(&self, index: u64) -> Option<Shadow> {
+        self.frozen.get(&index).cloned()
     }
 
     /// A node is about to apply an entry.

@@ -13,7 +13,7 @@ const INVARIANT: &str = "S5 dense and closed";
 const AGE_STEP_MS_MAX: u64 = 60_000;
 
 /// What one life of an applier should do, worked out beside it.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(in super::super) struct Shadow {
     position: u64,
     time_ms: u64,

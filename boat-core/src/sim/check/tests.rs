@@ -124,7 +124,7 @@ fn a_log_that_lost_what_was_synced_is_found_and_one_that_lost_more_writes_is_not
     let write = |index| LogWrite {
         entries: vec![LogEntry { index, term: 1, kind: EntryKind::Normal, data: Bytes::new() }],
         hard_state: Some(HardState { term: 1, vote: 7, commit: 0 }),
-        membership: None,
+        ..LogWrite::default()
     };
     let recovered = |last_index: u64| Recovered {
         hard_state: HardState { term: 1, vote: 7, commit: 0 },
