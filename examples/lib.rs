@@ -7,7 +7,7 @@ use boat_core::config::NodeConfig;
 use boat_core::config::cli::{NodeFlags, with_defaults};
 use boat_core::supervisor::{USAGE_STATUS, watch_parent};
 use boat_core::{Error, run_node};
-use boat_transport::TcpTransport;
+use boat_transport::{TcpTransport, TransportOptions};
 use clap::{CommandFactory, FromArgMatches, Parser};
 
 mod log_tool;
@@ -56,7 +56,9 @@ impl NodeArguments {
         backend.model = self.model.unwrap_or(backend.model);
         backend.query_address = self.query_address.unwrap_or(backend.query_address);
         let config = config.check()?;
-        let transport = TcpTransport::bind(config.peer_listen_address()).await?;
+        let routes = config.peer_routes.iter().map(|(node, address)| (node, address.to_owned())).collect();
+        let options = TransportOptions { routes, ..TransportOptions::default() };
+        let transport = TcpTransport::bind_with(config.peer_listen_address(), options).await?;
         let backend = Backend::from_config(config.backend.clone()).await;
         let backend = backend.map_err(|error| match error {
             BackendError::Engine(error) => Error::Backend(error.to_string()),

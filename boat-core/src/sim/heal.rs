@@ -38,6 +38,10 @@ impl World {
         for id in ids {
             let Some(node) = self.nodes.get_mut(&id) else { continue };
             node.paused_until_ms = 0;
+            if node.is_full() {
+                node.make_space();
+                self.context.after(1, Event::LookAtSpace(id));
+            }
             if node.is_armed() {
                 // A fault that has not struck yet would strike now.
                 self.die(id, Death::Kill);

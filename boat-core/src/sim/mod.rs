@@ -19,6 +19,7 @@
 //! # Ok::<(), Box<boat_core::sim::Found>>(())
 //! ```
 
+mod asking;
 mod chaos;
 mod check;
 mod client;
@@ -33,6 +34,7 @@ mod options;
 mod queue;
 mod replay;
 mod report;
+mod rot;
 mod running;
 mod trace;
 mod waiters;

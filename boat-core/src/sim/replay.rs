@@ -10,8 +10,9 @@ use super::check::{Checker, Shadow, Violation};
 use super::context::{Checked, Context};
 use super::faults::Fault;
 use super::model::HashChain;
+use super::writer::Trouble;
 use crate::apply::{Applied, Applier, Batch, SessionLimits};
-use crate::log::{LogEntry, LogReader};
+use crate::log::{LogEntry, LogError, LogReader};
 use crate::replica::RequestId;
 use crate::{CallOutcome, Command, NodeId, Origin};
 
@@ -84,7 +85,7 @@ impl Replay {
         checker: &mut Checker,
         reader: &LogReader,
         clock_ms: u64,
-    ) -> Checked<Vec<(RequestId, Applied)>> {
+    ) -> Result<Vec<(RequestId, Applied)>, Trouble> {
         let most = context.options.apply_entries_max;
         let most = 1 + context.up_to(most.saturating_sub(1) as u64) as usize;
         let entries = self.pull(context, reader, most)?;
@@ -103,10 +104,15 @@ impl Replay {
         let outcomes = self.predict(context, &batch, clock_ms);
         let mut answers = Vec::new();
         self.applier.complete(&mut batch, outcomes, |_, _, applied| answers.push(applied.clone()));
-        self.check(checker, commands, answers)
+        Ok(self.check(checker, commands, answers)?)
     }
 
-    fn pull(&mut self, context: &mut Context, reader: &LogReader, most: usize) -> Checked<Vec<LogEntry>> {
+    fn pull(
+        &mut self,
+        context: &mut Context,
+        reader: &LogReader,
+        most: usize,
+    ) -> Result<Vec<LogEntry>, LogError> {
         let next = self.applier.index() + 1;
         if next > self.committed {
             return Ok(Vec::new());
@@ -120,11 +126,7 @@ impl Replay {
         }
         context.count(Fault::ReplayFromLog);
         let high = (next + most as u64).min(self.committed + 1);
-        let read = reader.entries(next, high, READ_BYTES_MAX);
-        read.map_err(|error| Violation {
-            invariant: "committed entries are readable",
-            what: format!("node {}: {error}", self.node),
-        })
+        reader.entries(next, high, READ_BYTES_MAX)
     }
 
     fn predict(&mut self, context: &Context, batch: &Batch, clock_ms: u64) -> Vec<CallOutcome> {

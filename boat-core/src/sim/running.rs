@@ -124,7 +124,10 @@ impl Running {
                     Input::Propose { id, encoded, within_ticks, leader_within_ticks: 20 }
                 }
             };
-            self.replica.step(clock_ms, input, &mut outputs).map_err(|error| broken(self.node, &error))?;
+            if let Err(fatal) = self.replica.step(clock_ms, input, &mut outputs) {
+                effects.push(unusable(self.node, &fatal)?);
+                return Ok(effects);
+            }
             self.observe(context, checker)?;
             // At once: who asks again after this failure must not be told of it.
             for (id, failure) in take_failed(&mut outputs) {
@@ -174,6 +177,9 @@ impl Running {
             Output::Send { to, message } => effects.push(Effect::Send(to, message)),
             Output::Append { mark, write, sync } => {
                 self.writer.push(checker, mark, write, sync);
+                if context.options.mutant == Some(Mutant::SendEarly) {
+                    effects.push(Effect::Input(Input::Persisted(mark)));
+                }
                 // The log's thread may look at any time.
                 if context.chance(300) {
                     self.write(context, effects)?;
@@ -214,8 +220,25 @@ impl Running {
 
     /// Has the log's thread begin a write.
     fn write(&mut self, context: &mut Context, effects: &mut Vec<Effect>) -> Checked {
-        let disk_fault = self.writer.begin(context, self.node, self.life);
-        match disk_fault {
+        let begun = self.writer.begin(context, self.node, self.life);
+        self.begun(context, begun, effects)
+    }
+
+    /// The log's thread tries a full disk again.
+    pub(super) fn write_again(&mut self, context: &mut Context) -> Checked<Vec<Effect>> {
+        let mut effects = Vec::new();
+        let begun = self.writer.again(context, self.node, self.life);
+        self.begun(context, begun, &mut effects)?;
+        Ok(effects)
+    }
+
+    fn begun(
+        &self,
+        context: &mut Context,
+        begun: Result<Option<u64>, LogError>,
+        effects: &mut Vec<Effect>,
+    ) -> Checked {
+        match begun {
             Ok(None) => {}
             Ok(Some(mark)) => effects.push(Effect::Input(Input::Persisted(mark))),
             Err(error) => effects.push(self.disk_trouble(context, &error)?),
@@ -232,10 +255,13 @@ impl Running {
     ) -> Checked<Vec<Effect>> {
         let mut effects = Vec::new();
         match self.writer.end(checker, clock_ms) {
-            Ok(Some(mark)) if context.options.mutant != Some(Mutant::AckBeforeSync) => {
-                effects.push(Effect::Input(Input::Persisted(mark)));
+            Ok(Some(mark)) => {
+                let told = matches!(context.options.mutant, Some(Mutant::AckBeforeSync | Mutant::SendEarly));
+                if !told {
+                    effects.push(Effect::Input(Input::Persisted(mark)));
+                }
             }
-            Ok(_) => {}
+            Ok(None) => {}
             Err(Trouble::Wrong(violation)) => return Err(violation),
             Err(Trouble::Log(error)) => {
                 effects.push(self.disk_trouble(context, &error)?);
@@ -252,13 +278,16 @@ impl Running {
     }
 
     /// Reads entries that a follower lacks.
-    pub(super) fn fetched(&self, range: FetchRange) -> Checked<Input> {
+    pub(super) fn fetched(&self, range: FetchRange) -> Checked<Effect> {
         let FetchRange { low, high, bytes_max } = range;
-        let entries = self.reader.entries(low, high, bytes_max).map_err(|error| Violation {
-            invariant: "what is fetched is readable",
-            what: format!("node {}: entries {low} to {high}: {error}", self.node),
-        })?;
-        Ok(Input::Fetched { low, entries })
+        match self.reader.entries(low, high, bytes_max) {
+            Ok(entries) => Ok(Effect::Input(Input::Fetched { low, entries })),
+            Err(error) if error.is_loss() => Ok(Effect::Unusable(error.to_string())),
+            Err(error) => Err(Violation {
+                invariant: "what is fetched is readable",
+                what: format!("node {}: entries {low} to {high}: {error}", self.node),
+            }),
+        }
     }
 
     /// Schedules the applier's next helping, unless it is scheduled or there is nothing to do.
@@ -279,7 +308,17 @@ impl Running {
         clock_ms: u64,
     ) -> Checked<Vec<Effect>> {
         self.replay.scheduled = false;
-        let all = self.replay.run(context, checker, &self.reader, clock_ms)?;
+        let all = match self.replay.run(context, checker, &self.reader, clock_ms) {
+            Err(Trouble::Log(error)) if error.is_loss() => {
+                return Ok(vec![Effect::Unusable(error.to_string())]);
+            }
+            Err(Trouble::Log(error)) => {
+                let what = format!("node {}: {error}", self.node);
+                return Err(Violation { invariant: "committed entries are readable", what });
+            }
+            Err(Trouble::Wrong(violation)) => return Err(violation),
+            Ok(all) => all,
+        };
         let (mut effects, mut answered) = (Vec::new(), Vec::new());
         let swaps = context.options.mutant == Some(Mutant::AnswerFromAnotherRequest);
         let other = all.last().map(|(_, applied)| applied.clone()).filter(|_| swaps);
@@ -334,6 +373,14 @@ fn broken(node: NodeId, fatal: &Fatal) -> Violation {
     Violation { invariant: "no replica is asked for what cannot be", what: format!("node {node}: {fatal}") }
 }
 
+/// What a replica that cannot go on means: its directory went back in time, or it was asked for what cannot be.
+fn unusable(node: NodeId, fatal: &Fatal) -> Checked<Effect> {
+    match fatal {
+        Fatal::WentBack { .. } | Fatal::CommittedConflict { .. } => Ok(Effect::Unusable(fatal.to_string())),
+        _ => Err(broken(node, fatal)),
+    }
+}
+
 fn describe(node: NodeId, membership: &Membership) -> String {
     let Membership { index, voters, learners, voters_outgoing, .. } = membership;
     let list = |ids: &[RaftId]| ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
@@ -346,10 +393,10 @@ fn describe(node: NodeId, membership: &Membership) -> String {
 }
 
 impl Death {
-    fn of(armed: Armed) -> Death {
+    pub(super) fn of(armed: Armed) -> Death {
         match armed {
             Armed::Stop => Death::PowerLoss,
-            Armed::Fail => Death::Kill,
+            Armed::Fail(_) => Death::Kill,
         }
     }
 }
