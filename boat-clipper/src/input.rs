@@ -67,6 +67,31 @@ impl From<InputType> for String {
     }
 }
 
+impl InputType {
+    /// The number that stands for it between a query frontend and its model containers.
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            InputType::Bytes => 0,
+            InputType::Integers => 1,
+            InputType::Floats => 2,
+            InputType::Doubles => 3,
+            InputType::Strings => 4,
+        }
+    }
+
+    /// The type of that number.
+    pub(crate) fn from_code(code: u8) -> Option<Self> {
+        match code {
+            0 => Some(InputType::Bytes),
+            1 => Some(InputType::Integers),
+            2 => Some(InputType::Floats),
+            3 => Some(InputType::Doubles),
+            4 => Some(InputType::Strings),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for InputType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -111,6 +136,37 @@ impl Input {
             InputType::Integers => numbers(text, integer).map(Input::Integers),
             InputType::Floats => numbers(text, float).map(Input::Floats),
             InputType::Doubles => numbers(text, double).map(Input::Doubles),
+        }
+    }
+
+    /// Reads what [`Input::to_bytes`] wrote. The error says what is wrong.
+    pub(crate) fn from_bytes(input_type: InputType, bytes: &[u8]) -> Result<Input, String> {
+        fn numbers<const N: usize, T>(bytes: &[u8], one: fn([u8; N]) -> T) -> Result<Vec<T>, String> {
+            match bytes.as_chunks() {
+                (numbers, []) => Ok(numbers.iter().map(|number| one(*number)).collect()),
+                _ => Err(format!("{} bytes are no list of numbers of {N}", bytes.len())),
+            }
+        }
+        match input_type {
+            InputType::Bytes => Ok(Input::Bytes(bytes.to_vec())),
+            InputType::Integers => numbers(bytes, i32::from_le_bytes).map(Input::Integers),
+            InputType::Floats => numbers(bytes, f32::from_le_bytes).map(Input::Floats),
+            InputType::Doubles => numbers(bytes, f64::from_le_bytes).map(Input::Doubles),
+            InputType::Strings => {
+                let text = String::from_utf8(bytes.to_vec());
+                text.map(Input::String).map_err(|error| error.to_string())
+            }
+        }
+    }
+
+    /// What type it is of.
+    pub fn input_type(&self) -> InputType {
+        match self {
+            Input::Bytes(_) => InputType::Bytes,
+            Input::Integers(_) => InputType::Integers,
+            Input::Floats(_) => InputType::Floats,
+            Input::Doubles(_) => InputType::Doubles,
+            Input::String(_) => InputType::Strings,
         }
     }
 
@@ -258,5 +314,23 @@ mod tests {
         assert_eq!(Input::Bytes(b"hi".to_vec()).to_string(), "aGk=");
         assert_eq!(Input::Integers(vec![1, 2]).to_bytes().as_ref(), [1, 0, 0, 0, 2, 0, 0, 0]);
         assert!(Input::Floats(Vec::new()).is_empty());
+    }
+
+    #[test]
+    fn what_a_container_gets_is_read_back() {
+        for input in [
+            Input::Bytes(vec![0, 255]),
+            Input::Integers(vec![1, -2]),
+            Input::Floats(vec![1.5]),
+            Input::Doubles(vec![-0.25, 1e300]),
+            Input::String("h\u{e9}".to_owned()),
+        ] {
+            let input_type = input.input_type();
+            assert_eq!(InputType::from_code(input_type.code()), Some(input_type));
+            assert_eq!(Input::from_bytes(input_type, &input.to_bytes()), Ok(input));
+        }
+        assert!(Input::from_bytes(InputType::Doubles, &[0; 7]).is_err());
+        assert!(Input::from_bytes(InputType::Strings, &[0xff]).is_err());
+        assert_eq!(InputType::from_code(5), None);
     }
 }

@@ -27,6 +27,8 @@
 
 mod answer;
 mod backend;
+mod container;
+mod deployment;
 mod engine;
 mod fields;
 mod input;
@@ -35,8 +37,15 @@ mod models;
 mod outcome_log;
 mod query;
 mod request;
+mod rpc;
+mod zmtp;
 
 pub use self::backend::{Backend, BackendConfig, BackendError, BackendKind, UnknownBackend};
+pub use self::container::{ContainerConfig, ContainerError, serve_container};
+pub use self::deployment::{
+    APPLICATIONS_MAX, Application, Change, ContainerView, Deployment, Links, Look, MODEL_VERSIONS_MAX,
+    ModelId, ModelVersion,
+};
 pub use self::engine::{ApplicationConfig, Engine, EngineConfig, EngineError, ModelConfig};
 pub use self::input::{Input, InputType, UnknownInputType};
 pub use self::local::LocalPredictor;

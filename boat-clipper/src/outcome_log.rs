@@ -42,6 +42,7 @@ impl fmt::Display for Line<'_> {
             (CallOutcome::Output(output), AnsweredBy::LocalModel) => {
                 write!(f, "given to the model in process, with response: {}", Printable(output))
             }
+            (CallOutcome::Quarantined, _) => f.write_str("quarantined"),
             (CallOutcome::Rejected(why), _) => write!(f, "rejected: {}", Printable(why.as_bytes())),
         }
     }

@@ -1,20 +1,25 @@
-//! What an entry carries: a batch of requests, stamped with the leader's time and a random seed.
+//! What an entry carries: a batch of requests, stamped with the leader's time and a random seed, or one decision.
 //!
 //! ```text
-//! command  | version u8 = 1 | reserved u8 x3 | count u32 | stamp_ms u64 | seed u64 | count x request |
+//! command  | version u8 = 1 | kind u8 = 0 | reserved u8 x2 | count u32 | stamp_ms u64 | seed u64 | count x request |
+//! decision | version u8 = 1 | kind u8 = 1 or 2 | forced u8 | reserved u8 | round u32 | stamp_ms u64 | position u64 |
 //! request  | body_bytes u32 | kind u8 | origin u8 | key_bytes u16 | origin's fields | key | body |
 //! origin 0 | nonce u64 | (a session is opened)
 //! origin 1 | session u64 | sequence u64 | lowest_unanswered u64 |
 //! origin 2 | (a key: key_bytes of it)
 //! ```
+//! A decision of kind 1 quarantines the request at its position, one of kind 2 has it tried again.
+//!
 //! All integers are little-endian. An empty entry is Raft's own and carries no command.
 
 use bytes::Bytes;
 
+pub use self::decision::Decision;
 pub use self::view::{CommandView, OriginView, RequestView, Requests};
 use crate::codec::{Malformed, Reader};
 use crate::digest::RequestHash;
 
+mod decision;
 mod view;
 
 /// The version that [`Command`]s are written with.
@@ -186,7 +191,8 @@ impl CommandWriter {
 }
 
 impl Command {
-    /// Reads a command. Bodies and keys are slices of `bytes`, not copies.
+    /// Reads a command. Bodies and keys are slices of `bytes`, not copies. Of a [`Decision`] it reads the stamp, and no
+    /// requests.
     ///
     /// # Errors
     /// [`Malformed`] when `bytes` are not exactly one command of a known version.

@@ -61,6 +61,13 @@ pub enum PredictError {
         /// The model's reason.
         reason: String,
     },
+    /// The request crashed the models of a majority of the nodes, and was put aside. It has a position, and no other outcome
+    /// ever. Definite: the same request would crash them again.
+    #[error("the request at position {position} crashes the model, and was quarantined")]
+    Quarantined {
+        /// The request's position.
+        position: u64,
+    },
     /// The node stops, and the request was never proposed. Definite.
     #[error("the node is shutting down")]
     Stopped,

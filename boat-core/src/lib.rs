@@ -26,7 +26,9 @@ mod node;
 mod predictor;
 #[cfg(all(feature = "http", feature = "supervisor"))]
 mod program;
+pub mod quarantine;
 pub mod replica;
+mod report;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
 mod status;
@@ -36,7 +38,8 @@ pub mod transport;
 
 pub use codec::Malformed;
 pub use command::{
-    Command, CommandView, Origin, OriginView, Request, RequestKind, RequestView, Requests, SessionRequest,
+    Command, CommandView, Decision, Origin, OriginView, Request, RequestKind, RequestView, Requests,
+    SessionRequest,
 };
 pub use error::{Error, PredictError, WipeError};
 pub use event::{Events, NodeEvent};

@@ -43,6 +43,8 @@ pub enum CallOutcome {
     Output(Bytes),
     /// The model refused this input, as it would on every node. Says why.
     Rejected(String),
+    /// The request crashed the models of a majority and is not run, on any node. Given by Boat, never by a predictor.
+    Quarantined,
 }
 
 /// Why a predictor could not go on.

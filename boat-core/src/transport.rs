@@ -11,6 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::log::LogEntry;
+pub use crate::report::{Ailment, Ailments, CHECKPOINTS_MAX, Checkpoint, HOLDS_MAX, Hold, Report};
 use crate::{Birth, ClusterId, Genesis, MemberList, NodeId, RaftId};
 
 /// What a node says of itself when it opens a connection, and hears in answer.
@@ -161,6 +162,8 @@ pub enum PeerMessage {
         /// Whether the connected voters other than the asker, holding everything committed, are a majority of all voters.
         allowed: bool,
     },
+    /// What a node says of itself to the other members.
+    Report(Box<Report>),
 }
 
 /// A request on its way from the node that accepted it to the leader.

@@ -135,7 +135,8 @@ fn cost_bytes(message: &PeerMessage) -> usize {
         PeerMessage::Join(join) => join.address.len(),
         PeerMessage::ForwardRefused(_)
         | PeerMessage::LeaveQuestion { .. }
-        | PeerMessage::LeaveAnswer { .. } => 0,
+        | PeerMessage::LeaveAnswer { .. }
+        | PeerMessage::Report(_) => 0,
     };
     opaque.saturating_add(MESSAGE_BYTES)
 }

@@ -1,27 +1,36 @@
-//! Clipper's query frontend and its models, in Rust and in this process.
+//! Clipper's frontends and its models, in Rust and in this process.
 
-mod application;
 mod config;
+mod containers;
+mod gauges;
+mod lives;
 mod metrics;
 mod predict;
+mod queue;
 mod routes;
 mod server;
+mod serving;
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::net::TcpListener;
 
 pub use self::config::{ApplicationConfig, EngineConfig, ModelConfig};
-use self::routes::Routes;
+use self::containers::Containers;
+use self::lives::Lives;
+use self::routes::{Frontend, Routes};
 use self::server::Server;
+use self::serving::Serving;
+use crate::deployment::{Change, Look};
 
 /// Why an engine does not run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EngineError {
     /// The port is taken.
-    #[error("address {0} is in use by another program: end it, or choose another query port")]
+    #[error("address {0} is in use by another program: end it, or choose another port")]
     AddressInUse(SocketAddr),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: {source}")]
@@ -36,13 +45,16 @@ pub enum EngineError {
     Thread(io::Error),
 }
 
-/// A Clipper-compatible server: Clipper's query frontend and its models, in this process. Dropping it kills it.
+/// A Clipper-compatible server: Clipper's frontends and its models, in this process. Dropping it kills it.
 ///
-/// It serves `POST /{application}/predict`, `POST /{application}/update` and `GET /metrics` with Clipper's statuses, shapes and
-/// rules, so that what is written against Clipper works without Docker. What it does not know it closes without a byte, as
-/// Clipper does. Where Clipper harms a model that keeps state, it does not follow: inputs run strictly in order of arrival
-/// and once each, equal ones too, without a cache; an empty input blocks nothing; broken base64 gets 400 and a body that is
-/// too long 413.
+/// - Query frontend: `POST /{application}/predict`, `POST /{application}/update` and `GET /metrics`.
+/// - Management frontend, where [`EngineConfig::management_address`] says: `POST /admin/...` and `GET /admin/ping`.
+/// - Model containers connect over ZeroMQ, where [`EngineConfig::rpc_address`] says.
+///
+/// Statuses, shapes and rules are Clipper's, so that what is written against Clipper works without Docker. What it does not
+/// know it closes without a byte, as Clipper does. Where Clipper harms a model that keeps state, it does not follow: inputs run
+/// strictly in order of arrival and once each, equal ones too, without a cache; an empty input blocks nothing; broken
+/// base64 gets 400 and a body that is too long 413. `docs/clipper.md` has the whole list.
 ///
 /// ```
 /// use boat_clipper::{Engine, EngineConfig};
@@ -57,63 +69,141 @@ pub enum EngineError {
 /// ```
 #[derive(Debug)]
 pub struct Engine {
-    address: SocketAddr,
+    /// The addresses are those that it really listens on.
     config: EngineConfig,
+    address: SocketAddr,
+    lives: Arc<Mutex<Lives>>,
     /// Nothing after a restart that failed.
-    server: Option<Server>,
+    running: Option<Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    serving: Arc<Serving>,
+    servers: Vec<Server>,
 }
 
 impl Engine {
-    /// Starts an engine on `address` (port 0: one that the system chooses), in tasks of the current Tokio runtime, which
-    /// needs its network and time drivers. Each model gets a thread of its own.
+    /// Starts an engine whose query frontend listens on `address` (port 0: one that the system chooses), in tasks of the
+    /// current Tokio runtime, which needs its network and time drivers. Each model in this process gets a thread of its own.
     ///
     /// # Errors
-    /// [`EngineError`], when the address is taken or cannot be had.
+    /// [`EngineError`], when an address is taken or cannot be had.
     ///
     /// # Panics
     /// Outside of a Tokio runtime.
     pub async fn start(address: SocketAddr, config: EngineConfig) -> Result<Engine, EngineError> {
-        let (server, address) = serve(address, &config).await?;
-        Ok(Engine { address, config, server: Some(server) })
+        let mut engine = Engine { config, address, lives: Arc::default(), running: None };
+        engine.run().await?;
+        Ok(engine)
     }
 
-    /// Where it listens.
+    async fn run(&mut self) -> Result<(), EngineError> {
+        let query = listen(self.address).await?;
+        let management = match self.config.management_address {
+            Some(address) => Some(listen(address).await?),
+            None => None,
+        };
+        let rpc = match self.config.rpc_address {
+            Some(address) => Some(listen(address).await?),
+            None => None,
+        };
+        self.address = query.1;
+        self.config.management_address = management.as_ref().map(|(_, address)| *address);
+        self.config.rpc_address = rpc.as_ref().map(|(_, address)| *address);
+        let config = &self.config;
+        let serving = Serving::start(config, Arc::clone(&self.lives))?;
+        let frontend = |listener, frontend| {
+            let routes = Arc::new(Routes::new(frontend, Arc::clone(&serving), config));
+            Server::start(listener, routes, config.connections_max)
+        };
+        let mut servers = vec![frontend(query.0, Frontend::Query)];
+        servers.extend(management.map(|(listener, _)| frontend(listener, Frontend::Management)));
+        servers.extend(rpc.map(|(listener, _)| {
+            let containers = Arc::new(Containers::new(Arc::clone(&serving), config));
+            Server::start(listener, containers, config.connections_max)
+        }));
+        self.running = Some(Running { serving, servers });
+        Ok(())
+    }
+
+    /// Where the query frontend listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Kills everything and starts anew on the same address, with fresh models and `query_id` 0, as if the process had been
-    /// killed and started.
+    /// Where the management frontend listens, if it does.
+    pub fn management_address(&self) -> Option<SocketAddr> {
+        self.config.management_address
+    }
+
+    /// Where model containers connect, if they can.
+    pub fn rpc_address(&self) -> Option<SocketAddr> {
+        self.config.rpc_address
+    }
+
+    /// Makes one change, as a request to the management frontend does, and gives Clipper's words for it.
+    ///
+    /// # Errors
+    /// Why it cannot be, in Clipper's words. Nothing has changed then.
+    pub fn change(&self, change: &Change) -> Result<String, String> {
+        match &self.running {
+            Some(running) => running.serving.change(change),
+            None => Err("the engine is stopped".to_owned()),
+        }
+    }
+
+    /// Answers a question to the management frontend: JSON, but for the state of an application.
+    ///
+    /// # Errors
+    /// Why it cannot be answered, in Clipper's words.
+    pub fn look(&self, look: &Look) -> Result<String, String> {
+        match &self.running {
+            Some(running) => running.serving.look(look),
+            None => Err("the engine is stopped".to_owned()),
+        }
+    }
+
+    /// Kills everything and starts anew on the same addresses, with the applications of its configuration, fresh models and
+    /// `query_id` 0, as if the process had been killed and started.
     ///
     /// Even bytes that a client sent before, and that nobody has read yet, cannot reach the new models: connections and
-    /// listener are closed first.
+    /// listeners are closed first. Containers are cut off, and come back by themselves.
     ///
     /// # Errors
     /// [`EngineError`]. The engine is then stopped; a later `restart` tries again.
     pub async fn restart(&mut self) -> Result<(), EngineError> {
-        if let Some(server) = self.server.take() {
-            server.kill().await;
+        if let Some(mut running) = self.running.take() {
+            running.serving.close();
+            for server in std::mem::take(&mut running.servers) {
+                server.kill().await;
+            }
         }
-        let (server, _) = serve(self.address, &self.config).await?;
-        self.server = Some(server);
-        Ok(())
+        self.lives.lock().unwrap_or_else(PoisonError::into_inner).restarted();
+        self.run().await
     }
 
     /// Stops. Answers on their way are waited for, a second at most.
     pub async fn shutdown(mut self) {
-        if let Some(server) = self.server.take() {
+        let Some(mut running) = self.running.take() else { return };
+        for server in std::mem::take(&mut running.servers) {
             server.shutdown().await;
         }
     }
 }
 
-async fn serve(address: SocketAddr, config: &EngineConfig) -> Result<(Server, SocketAddr), EngineError> {
-    let routes = Routes::start(config)?;
-    let listen = |source: io::Error| match source.kind() {
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.serving.close();
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), EngineError> {
+    let failed = |source: io::Error| match source.kind() {
         io::ErrorKind::AddrInUse => EngineError::AddressInUse(address),
         _ => EngineError::Listen { address, source },
     };
-    let listener = TcpListener::bind(address).await.map_err(listen)?;
-    let address = listener.local_addr().map_err(listen)?;
-    Ok((Server::start(listener, routes, config), address))
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
 }

@@ -2,8 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use super::ModelConfig;
-use super::application::Application;
+use super::serving::{Answered, Serving, Target};
 use crate::answer::{Element, output_json, write_answer};
 use crate::fields::Fields;
 use crate::input::kind_of;
@@ -37,35 +36,25 @@ impl Refused {
 }
 
 /// Answers the body of a `/predict`.
-pub(super) async fn predict(application: &Application, body: &[u8]) -> Result<Vec<u8>, Refused> {
-    let inputs = read_inputs(application.config.input_type, application.config.model.as_ref(), body)?;
-    let count = inputs.len();
-    let answered = application.predict(inputs).await;
-    let first = answered.query_id;
-    Ok(match &answered.outputs {
-        Ok(outputs) => {
-            let outputs: Vec<_> = outputs.iter().map(|output| output_json(output)).collect();
-            write_answer(
-                outputs.iter().enumerate().map(|(index, output)| element(first, index, output, None)),
-            )
+pub(super) async fn predict(serving: &Serving, target: Target, body: &[u8]) -> Result<Vec<u8>, Refused> {
+    let (inputs, version) = read_inputs(target.input_type, body)?;
+    let answered = serving.predict(target, version.as_deref(), inputs).await.map_err(Refused::query)?;
+    let Answered { query_id: first, outputs, default_output } = answered;
+    let default_output = output_json(&default_output);
+    let outputs: Vec<_> = outputs.iter().map(|output| output.as_deref().map(output_json)).collect();
+    let elements = outputs.iter().enumerate().map(|(index, output)| {
+        let query_id = first + index as u64;
+        match output {
+            Ok(output) => Element { query_id, output, default: None },
+            Err(why) => Element { query_id, output: &default_output, default: Some(why) },
         }
-        Err(why) => {
-            let output = output_json(&application.config.default_output);
-            write_answer((0..count).map(|index| element(first, index, &output, Some(why))))
-        }
-    })
+    });
+    Ok(write_answer(elements))
 }
 
-fn element<'a>(first: u64, index: usize, output: &'a str, default: Option<&'a str>) -> Element<'a> {
-    Element { query_id: first + index as u64, output, default }
-}
-
-/// The inputs of a `/predict`. Fields that it does not know are ignored, and `input` wins over `input_batch`.
-fn read_inputs(
-    input_type: InputType,
-    model: Option<&ModelConfig>,
-    body: &[u8],
-) -> Result<Vec<Input>, Refused> {
+/// The inputs of a `/predict`, and the version that it asks for. Fields that it does not know are ignored, and `input` wins
+/// over `input_batch`.
+fn read_inputs(input_type: InputType, body: &[u8]) -> Result<(Vec<Input>, Option<String>), Refused> {
     let fields = Fields::parse(body).map_err(Refused::json)?;
     let inputs = match (fields.first("input"), fields.first("input_batch")) {
         (Some(input), _) => vec![("input".to_owned(), input)],
@@ -79,21 +68,12 @@ fn read_inputs(
         Input::parse(input_type, json).map_err(|why| Refused::json(format!("{place}: {why}")))
     };
     let inputs = inputs.into_iter().map(parse).collect::<Result<Vec<_>, _>>()?;
-    if let Some(version) = fields.first("version") {
-        check_version(version, model)?;
-    }
-    Ok(inputs)
-}
-
-fn check_version(version: &RawValue, model: Option<&ModelConfig>) -> Result<(), Refused> {
-    let Ok(version) = serde_json::from_str::<String>(version.get()) else {
-        return Err(Refused::json(format!("version: expected a string, found {}", kind_of(version.get()))));
-    };
-    match model {
-        Some(model) if model.version == version => Ok(()),
-        Some(model) => Err(Refused::query(format!("model {} has no version {version}", model.name))),
-        None => Err(Refused::query(format!("no model is linked, so there is no version {version}"))),
-    }
+    let version = fields.first("version").map(|version| {
+        serde_json::from_str(version.get()).map_err(|_| {
+            Refused::json(format!("version: expected a string, found {}", kind_of(version.get())))
+        })
+    });
+    Ok((inputs, version.transpose()?))
 }
 
 /// Checks the body of an `/update`. The policy that Clipper gives every application ignores feedback, so nothing more

@@ -1,24 +1,27 @@
-//! The engine's listener and its connections.
+//! A listener and its connections: of the query frontend, of the management frontend, or of model containers.
 
 use std::future::Future;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
-
-use super::EngineConfig;
-use super::routes::Routes;
 
 /// How long the listener rests after an error, such as running out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long a shutdown waits for answers on their way.
 const SHUTDOWN_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// What is done with connections.
+pub(super) trait Serve: Send + Sync + 'static {
+    /// Serves one connection to its end, or gently ends it when told to stop.
+    fn serve(
+        self: Arc<Self>,
+        stream: TcpStream,
+        stopped: watch::Receiver<bool>,
+    ) -> impl Future<Output = ()> + Send + 'static;
+}
 
 /// A server that runs, until it is told to stop or dropped.
 #[derive(Debug)]
@@ -28,16 +31,11 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Serves `routes` on `listener`, in tasks of the current runtime.
-    pub(super) fn start(listener: TcpListener, routes: Routes, config: &EngineConfig) -> Self {
+    /// Serves at most `connections_max` connections of `listener` at a time, in tasks of the current runtime.
+    pub(super) fn start<S: Serve>(listener: TcpListener, serve: Arc<S>, connections_max: usize) -> Self {
         let (stop, stopped) = watch::channel(false);
-        let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new())
-            .header_read_timeout(Duration::from_millis(config.header_timeout_ms))
-            .auto_date_header(false)
-            .title_case_headers(true);
-        let connections = Arc::new(Semaphore::new(config.connections_max));
-        let accept = Accept { listener, http, routes: Arc::new(routes), connections, stopped };
+        let connections = Arc::new(Semaphore::new(connections_max));
+        let accept = Accept { listener, serve, connections, stopped };
         Server { accepting: tokio::spawn(accept.run()), stop }
     }
 
@@ -62,15 +60,14 @@ impl Drop for Server {
     }
 }
 
-struct Accept {
+struct Accept<S> {
     listener: TcpListener,
-    http: http1::Builder,
-    routes: Arc<Routes>,
+    serve: Arc<S>,
     connections: Arc<Semaphore>,
     stopped: watch::Receiver<bool>,
 }
 
-impl Accept {
+impl<S: Serve> Accept<S> {
     async fn run(mut self) {
         // Dropping the set ends the connections, so none outlives this task.
         let mut served = JoinSet::new();
@@ -96,33 +93,17 @@ impl Accept {
         &self,
         stream: TcpStream,
         permit: OwnedSemaphorePermit,
-    ) -> impl Future<Output = ()> + Send + use<> {
-        let routes = Arc::clone(&self.routes);
-        let service = service_fn(move |request| {
-            let routes = Arc::clone(&routes);
-            async move { routes.answer(request).await }
-        });
-        let connection = self.http.serve_connection(TokioIo::new(stream), service);
-        let mut stopped = self.stopped.clone();
+    ) -> impl Future<Output = ()> + Send + use<S> {
+        let served = Arc::clone(&self.serve).serve(stream, self.stopped.clone());
         async move {
-            let mut connection = pin!(connection);
-            let ended = tokio::select! {
-                ended = connection.as_mut() => ended,
-                () = told_to_stop(&mut stopped) => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            };
-            if let Err(error) = ended {
-                log::debug!("engine: connection ended: {error:?}");
-            }
+            served.await;
             drop(permit);
         }
     }
 }
 
 /// Waits until the server is told to stop, or is gone.
-async fn told_to_stop(stopped: &mut watch::Receiver<bool>) {
+pub(super) async fn told_to_stop(stopped: &mut watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 

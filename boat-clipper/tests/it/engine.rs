@@ -63,7 +63,7 @@ async fn bad_bodies_get_400_with_error_and_cause() {
         (r#"{"input_batch":"a"}"#, "Json error", "expected an array, found a string"),
         (r#"{"input_batch":["a",1]}"#, "Json error", "input_batch[1]: expected a string"),
         (r#"{"input":"a","version":1}"#, "Json error", "version: expected a string"),
-        (r#"{"input":"a","version":"99"}"#, "Query processing error", "no version 99"),
+        (r#"{"input":"a","version":"99"}"#, "Query processing error", "version: 99 does not exist"),
     ] {
         let got = predict(&engine, body).await;
         assert_eq!(got.status(), 400, "{body}");
@@ -115,7 +115,7 @@ async fn an_application_without_a_model_answers_its_default() {
         ApplicationConfig { model: None, default_output: "-1.0".to_owned(), ..ApplicationConfig::default() };
     let engine = engine(EngineConfig { applications: vec![application], ..EngineConfig::default() }).await;
     let answer = predict(&engine, r#"{"input":"a"}"#).await;
-    let start = r#"{"query_id":0,"output":-1.0,"default":true,"default_explanation":"No model"#;
+    let start = r#"{"query_id":0,"output":-1.0,"default":true,"default_explanation":"No connected models"#;
     assert!(answer.text().starts_with(start), "{}", answer.text());
     let metrics = ask(engine.address(), "GET", "/metrics", b"").await.unwrap();
     assert!(metrics.text().contains("\"ratio\": \"1\""));

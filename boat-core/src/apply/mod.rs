@@ -379,6 +379,7 @@ impl Applier {
         let (kind, bytes) = match &result {
             CallOutcome::Output(output) => (0, output.as_ref()),
             CallOutcome::Rejected(reason) => (1, reason.as_bytes()),
+            CallOutcome::Quarantined => (2, &[][..]),
         };
         // The position that the request was admitted with: new requests complete in the order of their admission.
         self.position += 1;

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::decision::{BATCH, Decision};
 use super::{Origin, Request, RequestKind, SessionRequest, VERSION};
 use crate::codec::{Malformed, Reader, share};
 use crate::digest::RequestHash;
@@ -26,6 +27,8 @@ pub struct CommandView<'a> {
     pub stamp_ms: u64,
     /// Random, drawn by the leader: what the requests' random numbers come from.
     pub seed: u64,
+    /// What the entry decides, if it carries a decision; it has no requests then.
+    pub decision: Option<Decision>,
     requests: Requests<'a>,
 }
 
@@ -37,13 +40,19 @@ impl<'a> CommandView<'a> {
     #[inline]
     pub fn new(bytes: &'a [u8]) -> Result<CommandView<'a>, Malformed> {
         let mut reader = Reader::new(bytes, "command");
-        let [version, _, _, _] = reader.array()?;
+        let [version, kind, forced, _] = reader.array()?;
         if version != VERSION {
             return Err(Malformed("command version"));
         }
         let left = reader.u32()?;
         let (stamp_ms, seed) = (reader.u64()?, reader.u64()?);
-        Ok(CommandView { stamp_ms, seed, requests: Requests { reader, left } })
+        if kind != BATCH {
+            // In the places of count and seed stand round and position.
+            let decision = Some(Decision::from_parts(kind, forced, left, seed)?);
+            let requests = Requests { reader, left: 0 };
+            return Ok(CommandView { stamp_ms, seed: 0, decision, requests });
+        }
+        Ok(CommandView { stamp_ms, seed, decision: None, requests: Requests { reader, left } })
     }
 
     /// The requests, in order. The iterator ends with the first error: when the bytes are not exactly as many requests as

@@ -70,6 +70,7 @@ codes! {
     UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, Never, "The body must be JSON";
     KeyReused = "key_reused", UNPROCESSABLE_ENTITY, Never, "The key was used for another request";
     Rejected = "rejected", UNPROCESSABLE_ENTITY, Never, "The model rejected the request";
+    Quarantined = "quarantined", INTERNAL_SERVER_ERROR, Never, "The request crashes the model and was put aside";
     Overloaded = "overloaded", SERVICE_UNAVAILABLE, Safe, "Too much waits already";
     NoLeader = "no_leader", SERVICE_UNAVAILABLE, Safe, "The cluster has no leader now";
     KeyTableFull = "key_table_full", SERVICE_UNAVAILABLE, Safe, "Too many keys are remembered";
@@ -203,7 +204,9 @@ impl From<PredictError> for Problem {
     fn from(error: PredictError) -> Self {
         let mut problem = Problem::new(code_of(&error), error.to_string());
         match error {
-            PredictError::Rejected { position, .. } | PredictError::KeyReused { position } => {
+            PredictError::Rejected { position, .. }
+            | PredictError::KeyReused { position }
+            | PredictError::Quarantined { position } => {
                 problem.position = Some(position);
             }
             PredictError::Unknown { key, .. } => problem.key = Some(key),
@@ -232,6 +235,7 @@ fn code_of(error: &PredictError) -> Code {
         PredictError::SessionExpired { .. } => Code::SessionExpired,
         PredictError::OutcomeForgotten => Code::OutcomeForgotten,
         PredictError::Rejected { .. } => Code::Rejected,
+        PredictError::Quarantined { .. } => Code::Quarantined,
         PredictError::Stopped => Code::ShuttingDown,
         PredictError::Unknown { .. } => Code::Unknown,
     }

@@ -93,6 +93,7 @@ impl<'a, I: Interface> Predict<'a, I> {
                 Ok(Answer { output, position, term, replayed, key })
             }
             CallOutcome::Rejected(reason) => Err(PredictError::Rejected { position, reason }),
+            CallOutcome::Quarantined => Err(PredictError::Quarantined { position }),
         }
     }
 }

@@ -416,7 +416,7 @@ impl Replica {
             }
             PeerMessage::LeaveAnswer { ticket, allowed } => self.on_leave_answer(ticket, allowed, outputs),
             // Introductions are answered by the driver, which knows the genesis.
-            PeerMessage::Introduction(_) => {}
+            PeerMessage::Introduction(_) | PeerMessage::Report(_) => {}
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ mod hello;
 mod introduction;
 mod names;
 mod payload;
+mod report;
 
 use boat_core::transport::{Forward, ForwardRefusal, ForwardRefused, PeerMessage};
 use bytes::{Buf, Bytes};
@@ -82,6 +83,7 @@ impl From<PeerMessage> for Outgoing {
             PeerMessage::LeaveAnswer { ticket, allowed } => {
                 Kind::LeaveAnswer(proto::LeaveAnswer { ticket, allowed })
             }
+            PeerMessage::Report(said) => Kind::Report(report::encode(*said)),
         };
         Outgoing { envelope: proto::Envelope { message: Some(message) }, payload }
     }
@@ -130,6 +132,7 @@ fn message(envelope: proto::Envelope, payload: &mut Payload) -> Result<PeerMessa
         Kind::LeaveAnswer(proto::LeaveAnswer { ticket, allowed }) => {
             PeerMessage::LeaveAnswer { ticket, allowed }
         }
+        Kind::Report(said) => PeerMessage::Report(Box::new(report::decode(said)?)),
     })
 }
 

@@ -1,5 +1,6 @@
 //! Node ids, Raft ids, and the 128-bit names of clusters and directories.
 
+use boat_core::digest::Digest;
 use boat_core::{Birth, ClusterId, NodeId, RaftId};
 use bytes::Bytes;
 
@@ -27,6 +28,10 @@ pub(super) fn birth(bytes: &Bytes) -> Result<Birth, Malformed> {
 
 pub(super) fn u128_to_bytes(number: u128) -> Bytes {
     Bytes::copy_from_slice(&number.to_be_bytes())
+}
+
+pub(super) fn digest(bytes: &Bytes) -> Result<Digest, Malformed> {
+    bytes_to_u128(bytes).map(Digest).ok_or(Malformed("digest"))
 }
 
 fn bytes_to_u128(bytes: &Bytes) -> Option<u128> {

@@ -1,6 +1,10 @@
 use boat_core::apply::SessionLimits;
+use boat_core::digest::Digest;
 use boat_core::log::{EntryKind, LogEntry};
-use boat_core::transport::{ConsensusKind, ConsensusMessage, Hello, Introduction, Join, Refusal};
+use boat_core::transport::{
+    Ailments, CHECKPOINTS_MAX, Checkpoint, ConsensusKind, ConsensusMessage, HOLDS_MAX, Hello, Hold,
+    Introduction, Join, Refusal, Report,
+};
 use boat_core::{Birth, ClusterId, Genesis, Member, MemberList, NodeId, RaftId};
 use proptest::prelude::*;
 
@@ -112,6 +116,28 @@ fn introduction() -> impl Strategy<Value = PeerMessage> {
     )
 }
 
+fn report() -> impl Strategy<Value = PeerMessage> {
+    let checkpoint = any::<(u64, u128)>();
+    let checkpoint =
+        checkpoint.prop_map(|(position, digest)| Checkpoint { position, digest: Digest(digest) });
+    let hold = any::<(u64, u32, bool)>();
+    let hold = hold.prop_map(|(position, round, crashed)| Hold { position, round, crashed });
+    let numbers = any::<(u64, u64, u64)>();
+    let checkpoints = prop::collection::vec(checkpoint, 0..=CHECKPOINTS_MAX);
+    let holds = prop::collection::vec(hold, 0..=HOLDS_MAX);
+    let wishes = (any::<Option<(u64, u32)>>(), any::<Option<u64>>());
+    (0..64_u32, numbers, checkpoints, holds, wishes).prop_map(
+        |(bits, numbers, checkpoints, holds, wishes)| {
+            let ailments = Ailments::from_bits(bits).unwrap_or_default();
+            let (position, passed, decided_index) = numbers;
+            let (asks, forces) = wishes;
+            let report =
+                Report { ailments, position, passed, decided_index, checkpoints, holds, asks, forces };
+            PeerMessage::Report(Box::new(report))
+        },
+    )
+}
+
 fn any_message() -> impl Strategy<Value = PeerMessage> {
     let join = (raft_id(), birth(), any::<String>())
         .prop_map(|(raft_id, birth, address)| PeerMessage::Join(Join { raft_id, birth, address }));
@@ -130,6 +156,7 @@ fn any_message() -> impl Strategy<Value = PeerMessage> {
         (raft_id(), any::<u64>())
             .prop_map(|(raft_id, ticket)| PeerMessage::LeaveQuestion { raft_id, ticket }),
         any::<(u64, bool)>().prop_map(|(ticket, allowed)| PeerMessage::LeaveAnswer { ticket, allowed }),
+        report(),
     ]
 }
 

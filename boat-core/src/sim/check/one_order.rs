@@ -51,6 +51,7 @@ impl OneOrder {
         let (kind, bytes) = match &outcome.result {
             CallOutcome::Output(output) => (0, output.as_ref()),
             CallOutcome::Rejected(reason) => (1, reason.as_bytes()),
+            CallOutcome::Quarantined => (2, &[][..]),
         };
         let digest = before.fold(position, request.hash(), kind, bytes);
         self.records.push(Record { request: request.clone(), outcome: outcome.clone(), digest });
