@@ -16,11 +16,12 @@ use cluster::{Cluster, program};
 use text::{blocks, read, root, steps};
 
 /// The documents whose commands and links are checked.
-const DOCUMENTS: [&str; 6] = [
+const DOCUMENTS: [&str; 7] = [
     "README.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
     "docs/architecture.md",
+    "docs/guarantees.md",
     "docs/operations.md",
     "docs/http-api.md",
 ];
@@ -80,7 +81,7 @@ fn every_cargo_command_names_what_is_there() {
 
 #[test]
 fn every_flag_is_one_that_the_program_takes() {
-    let help = BTreeMap::from(["three_node", "node"].map(|name| (name, help_of(name))));
+    let help = BTreeMap::from(["three_node", "node", "soak"].map(|name| (name, help_of(name))));
     let mut checked = 0;
     for (document, command) in shell_commands() {
         let words: Vec<&str> = command.split_whitespace().collect();
@@ -107,7 +108,7 @@ fn every_flag_is_one_that_the_program_takes() {
 }
 
 /// Flags that stand in the text and belong to other programs; those of `boat-log` are tried in its own test.
-const CARGO_AND_CURL: [&str; 9] = [
+const CARGO_AND_CURL: [&str; 10] = [
     "--json",
     "--workspace",
     "--open",
@@ -117,6 +118,7 @@ const CARGO_AND_CURL: [&str; 9] = [
     "--from",
     "--to",
     "--no-positions",
+    "--seeds",
 ];
 
 fn takes(help: &str, flag: &str) -> bool {
