@@ -24,6 +24,9 @@ pub struct NodeArguments {
     /// Which model: echo or hash-chain [default: echo]
     #[arg(long, env = "BOAT_MODEL", value_name = "MODEL")]
     model: Option<ModelKind>,
+    /// Declare that the model keeps no state: then it answers queries, too
+    #[arg(long, env = "BOAT_STATELESS")]
+    stateless: bool,
     /// Where the engine's query frontend listens [default: 127.0.0.1:1337]
     #[arg(long, env = "BOAT_QUERY_ADDRESS", value_name = "IP:PORT")]
     query_address: Option<std::net::SocketAddr>,
@@ -54,6 +57,7 @@ impl NodeArguments {
         backend.node = config.node_id;
         backend.kind = self.backend.unwrap_or(backend.kind);
         backend.model = self.model.unwrap_or(backend.model);
+        backend.stateless |= self.stateless;
         backend.query_address = self.query_address.unwrap_or(backend.query_address);
         let config = config.check()?;
         let routes = config.peer_routes.iter().map(|(node, address)| (node, address.to_owned())).collect();

@@ -30,6 +30,8 @@ const GENESIS_MAGIC: &[u8; 8] = b"BOATGENE";
 const VERSION: u32 = 1;
 /// How long the small files of a directory may be.
 const FILE_BYTES_MAX: usize = 16 << 20;
+/// How the mark of a removed incarnation begins.
+const REMOVED: &str = "removed: ";
 /// What belongs to one incarnation and goes aside with it.
 const MOVED: [&str; 2] = [LOG, GENESIS];
 /// How many directories are kept aside.
@@ -135,6 +137,19 @@ impl Directory {
     pub(crate) fn mark_stale(files: &dyn Files, path: &Path, why: &str) -> Result<(), Error> {
         let path = path.join(STALE);
         write_file_atomically(files, &path, why.as_bytes()).map_err(storage(&path))
+    }
+
+    /// Remembers durably that this directory's incarnation was removed from its cluster.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub(crate) fn mark_removed(files: &dyn Files, path: &Path, why: &str) -> Result<(), Error> {
+        Self::mark_stale(files, path, &format!("{REMOVED}{why}"))
+    }
+
+    /// Whether what [`Directory::stale`] says is that the incarnation was removed.
+    pub(crate) fn was_removed(why: &str) -> bool {
+        why.starts_with(REMOVED)
     }
 
     /// Moves everything of this incarnation into a directory beside it, and begins a new one with this birth.

@@ -47,13 +47,22 @@ pub struct Founding {
     tick: u64,
     rng: ChaCha8Rng,
     adopted: bool,
+    joins: bool,
 }
 
 impl Founding {
     /// An empty node in a directory of this birth. `seed` must be random: names are drawn from it.
     pub fn new(node: NodeId, birth: Birth, members: MemberList, limits: SessionLimits, seed: u64) -> Self {
         let rng = ChaCha8Rng::seed_from_u64(seed ^ birth.0 as u64);
-        Founding { node, birth, members, limits, heard: BTreeMap::new(), tick: 0, rng, adopted: false }
+        let heard = BTreeMap::new();
+        Founding { node, birth, members, limits, heard, tick: 0, rng, adopted: false, joins: false }
+    }
+
+    /// Whether the node joins a cluster that is there already: then it never founds one, and takes the genesis of whomever
+    /// in its list has one.
+    #[must_use]
+    pub fn joining(self, joins: bool) -> Self {
+        Founding { joins, ..self }
     }
 
     /// Whom this node has not heard from lately.
@@ -71,7 +80,7 @@ impl Founding {
             return;
         }
         let waiting_for = self.waiting_for();
-        if waiting_for.is_empty() && self.members.founder() == Some(self.node) {
+        if !self.joins && waiting_for.is_empty() && self.members.founder() == Some(self.node) {
             return self.found(outputs);
         }
         if self.tick.is_multiple_of(SAY_TICKS) && self.tick > 0 && !waiting_for.is_empty() {
@@ -97,12 +106,15 @@ impl Founding {
         }
         let same_list = introduction.members == self.members;
         if let Some(genesis) = &introduction.genesis {
-            // Another list may be a slip of the pen that made a cluster of its own: this node is no part of that.
-            if same_list || genesis.members.iter().any(|member| member.raft_id.node() == self.node) {
+            // Another list may be a slip of the pen that made a cluster of its own: this node is no part of that. What somebody
+            // with a genesis tells as its list are the members there are now.
+            let founded = genesis.members.iter().any(|member| member.raft_id.node() == self.node);
+            let listed = introduction.members.address(self.node).is_some();
+            if same_list || founded || listed || self.joins {
                 return self.adopt(genesis.clone(), outputs);
             }
         }
-        if !same_list {
+        if !same_list && !self.joins {
             log::warn!(
                 "node {from} has another member list: {} (here: {})",
                 introduction.members,

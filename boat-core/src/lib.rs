@@ -23,6 +23,7 @@ pub mod log;
 mod membership;
 mod model;
 mod node;
+mod operation;
 mod predictor;
 #[cfg(all(feature = "http", feature = "supervisor"))]
 mod program;
@@ -41,13 +42,19 @@ pub use command::{
     Command, CommandView, Decision, Origin, OriginView, Request, RequestKind, RequestView, Requests,
     SessionRequest,
 };
-pub use error::{Error, PredictError, WipeError};
+pub use error::{Error, OutcomeError, PredictError, QueryError, SessionError, WipeError};
 pub use event::{Events, NodeEvent};
 pub use ids::{Birth, ClusterId, NodeId, RaftId};
 pub use membership::{Genesis, Member, MemberList, MemberListError, Membership};
 pub use model::{Context, Model, ModelError, ModelPredictor};
-pub use node::{Answer, Interface, Json, Node, NodeBuilder, Predict, Raw};
-pub use predictor::{Call, CallOutcome, Check, Predictor, PredictorError, StateKind};
+pub use node::{
+    Answer, ChangeMembers, Interface, Json, Node, NodeBuilder, Predict, QueryAnswer, QueryRequest, Raw, Read,
+    Session,
+};
+#[cfg(feature = "tower")]
+pub use node::{NodeRequest, NodeService};
+pub use operation::{MembershipError, MembershipOperation, MembershipRefusal, OperationToken};
+pub use predictor::{Call, CallOutcome, Check, Predictor, PredictorError, Query, QueryOutcome, StateKind};
 #[cfg(all(feature = "http", feature = "supervisor"))]
 pub use program::run_node;
 pub use status::{Alarm, BackendStatus, MemberStatus, Phase, ReplayProgress, Status};

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::apply::SessionLimits;
 use crate::codec::{Malformed, Reader, put_text};
-use crate::{Birth, ClusterId, NodeId, RaftId};
+use crate::{Birth, ClusterId, NodeId, OperationToken, RaftId};
 
 /// The configured members: each node's number and the address where its peers reach it (`host:port`).
 ///
@@ -77,6 +77,15 @@ impl MemberList {
     }
 }
 
+/// How long an address may be, in bytes: a host name has 253 at most.
+const ADDRESS_BYTES_MAX: usize = 300;
+
+/// Whether this is an address where a node can be reached: `host:port`.
+pub(crate) fn is_address(text: &str) -> bool {
+    let parts = text.rsplit_once(':').filter(|_| text.len() <= ADDRESS_BYTES_MAX);
+    parts.is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+}
+
 impl FromStr for MemberList {
     type Err = MemberListError;
 
@@ -85,8 +94,7 @@ impl FromStr for MemberList {
         let members = parts.map(|part| {
             let form = || MemberListError::Form(part.to_owned());
             let (id, address) = part.split_once('=').ok_or_else(form)?;
-            let (host, port) = address.trim().rsplit_once(':').ok_or_else(form)?;
-            if host.is_empty() || port.parse::<u16>().is_err() {
+            if !is_address(address.trim()) {
                 return Err(form());
             }
             Ok((id.parse().map_err(|_| form())?, address.trim().to_owned()))
@@ -170,9 +178,27 @@ pub struct Membership {
     pub auto_leave: bool,
     /// Address and birth of everybody named above.
     pub members: BTreeMap<RaftId, Member>,
+    /// The incarnations that left last, at most [`Membership::REMOVED_MAX`], the latest at the end. None ever comes back: who
+    /// hears from one tells it so.
+    pub removed: Vec<RaftId>,
+    /// The operations that were carried out last, at most [`Membership::TOKENS_MAX`], the latest at the end: a retry of one
+    /// is not carried out again.
+    pub tokens: Vec<OperationToken>,
 }
 
 impl Membership {
+    /// How many incarnations that left are remembered.
+    pub const REMOVED_MAX: usize = 64;
+    /// How many operations are remembered.
+    pub const TOKENS_MAX: usize = 32;
+    /// How many members there may be, learners among them.
+    pub const MEMBERS_MAX: usize = 32;
+
+    /// Whether a joint change is under way.
+    pub fn is_joint(&self) -> bool {
+        !self.voters_outgoing.is_empty()
+    }
+
     /// The current incarnation of `node`, if it takes part: the voter or learner of the incoming membership.
     pub fn incarnation(&self, node: NodeId) -> Option<&Member> {
         let current = self.voters.iter().chain(&self.learners).chain(&self.learners_next);

@@ -8,7 +8,7 @@ use rand_chacha::rand_core::SeedableRng;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{Call, CallOutcome, Predictor, PredictorError, RequestKind, StateKind};
+use crate::{Call, CallOutcome, Predictor, PredictorError, Query, QueryOutcome, RequestKind, StateKind};
 
 /// Where and when, for a model: the same on every node and at every replay.
 #[derive(Debug, Clone)]
@@ -30,6 +30,11 @@ impl Context {
             time_ms: call.time_ms,
             seed: call.seed,
         }
+    }
+
+    fn of_query(query: &Query) -> Self {
+        let Query { position, time_ms, .. } = *query;
+        Context { position, predictions_before: 0, kind: RequestKind::Predict, time_ms, seed: 0 }
     }
 
     /// The request's position in the replicated order.
@@ -94,6 +99,13 @@ pub trait Model: Serialize + DeserializeOwned + Send + 'static {
 
     /// Answers one request, and learns from it as it may.
     fn predict(&mut self, context: &Context, request: Self::Request) -> Self::Response;
+
+    /// Answers a question without learning from it, for [`Node::query`](crate::Node::query). Default: `None`, this model
+    /// answers no queries. [`Context::position`] is the last one that the state has seen; a query has no random numbers.
+    fn query(&self, context: &Context, request: Self::Request) -> Option<Self::Response> {
+        let _ = (context, request);
+        None
+    }
 }
 
 /// A model whose state serde cannot write and read back.
@@ -142,6 +154,25 @@ impl<M: Model> ModelPredictor<M> {
     }
 }
 
+impl<M: Model> ModelPredictor<M> {
+    fn ask(&self, query: &Query) -> QueryOutcome {
+        let request = match serde_json::from_slice(&query.body) {
+            Ok(request) => request,
+            Err(error) => return QueryOutcome::Rejected(error.to_string()),
+        };
+        let ask = AssertUnwindSafe(|| self.model.query(&Context::of_query(query), request));
+        let response = match catch_unwind(ask) {
+            Ok(Some(response)) => response,
+            Ok(None) => return QueryOutcome::Unsupported,
+            Err(_) => return QueryOutcome::Rejected("the model panicked on this query".to_owned()),
+        };
+        match serde_json::to_vec(&response) {
+            Ok(output) => QueryOutcome::Output(output.into()),
+            Err(error) => QueryOutcome::Rejected(format!("the model's answer is not JSON: {error}")),
+        }
+    }
+}
+
 impl<M: Model> Predictor for ModelPredictor<M> {
     fn state_kind(&self) -> StateKind {
         StateKind::Replay
@@ -166,5 +197,9 @@ impl<M: Model> Predictor for ModelPredictor<M> {
     ) -> Result<(), PredictorError> {
         outcomes.extend(calls.iter().map(|call| self.call(call)));
         Ok(())
+    }
+
+    async fn query(&mut self, query: &Query) -> Result<QueryOutcome, PredictorError> {
+        Ok(self.ask(query))
     }
 }

@@ -47,6 +47,29 @@ pub enum CallOutcome {
     Quarantined,
 }
 
+/// A read-only question, as it is handed to a predictor between two batches. It takes no position, and leaves no trace.
+#[derive(Debug, Clone)]
+pub struct Query {
+    /// The position of the last request that the state has seen.
+    pub position: u64,
+    /// Log time at that position, in milliseconds since the Unix epoch.
+    pub time_ms: u64,
+    /// The question as its client sent it.
+    pub body: Bytes,
+}
+
+/// What a query gave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum QueryOutcome {
+    /// The model's answer.
+    Output(Bytes),
+    /// The model refused this question. Says why.
+    Rejected(String),
+    /// This predictor answers no queries: its predictions change its state.
+    Unsupported,
+}
+
 /// Why a predictor could not go on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PredictorError {
@@ -69,6 +92,8 @@ pub type Check = Arc<dyn Fn(RequestKind, &[u8]) -> Result<(), String> + Send + S
 ///   ([`PredictorError::Unavailable`]) or the whole state is void ([`PredictorError::StateLost`]).
 /// - The outcome is a function of the requests since the last [`reset`] and their stamped time and seed, and of nothing else.
 /// - `reset` leaves a model that has seen no request.
+/// - `query` changes nothing that a later outcome could show. Its future may be dropped half way, when nobody waits for it any
+///   more; the predictor can then go on as if it had not been asked.
 ///
 /// [`reset`]: Predictor::reset
 pub trait Predictor: Send + 'static {
@@ -96,4 +121,28 @@ pub trait Predictor: Send + 'static {
         calls: &[Call],
         outcomes: &mut Vec<CallOutcome>,
     ) -> impl Future<Output = Result<(), PredictorError>> + Send;
+
+    /// Answers a question from the state as it is, between two batches. Default: where the predictor is
+    /// [stateless](StateKind::Stateless), whatever `predict` says to the question as if it were a prediction, with the position as
+    /// its number; otherwise [`QueryOutcome::Unsupported`].
+    ///
+    /// # Errors
+    /// See [`PredictorError`]. The question is answered with the error; it is not tried again.
+    fn query(&mut self, query: &Query) -> impl Future<Output = Result<QueryOutcome, PredictorError>> + Send {
+        async move {
+            if self.state_kind() != StateKind::Stateless {
+                return Ok(QueryOutcome::Unsupported);
+            }
+            let Query { position, time_ms, body } = query.clone();
+            let kind = RequestKind::Predict;
+            let call = Call { position, predictions_before: position, kind, body, time_ms, seed: 0 };
+            let mut outcomes = Vec::with_capacity(1);
+            self.predict(&[call], &mut outcomes).await?;
+            Ok(match outcomes.pop() {
+                Some(CallOutcome::Output(output)) => QueryOutcome::Output(output),
+                Some(CallOutcome::Rejected(reason)) => QueryOutcome::Rejected(reason),
+                Some(CallOutcome::Quarantined) | None => QueryOutcome::Unsupported,
+            })
+        }
+    }
 }

@@ -72,6 +72,12 @@ pub enum Phase {
     },
     /// Outside the membership; asks to be taken in.
     Joining,
+    /// Outside the membership, and only an operator can take it in: the node is no member, or its place is held by an
+    /// incarnation that is reached elsewhere.
+    NotAdded {
+        /// Where the one is reached that holds its place, if one does.
+        place_held_at: Option<String>,
+    },
     /// Runs the log through the fresh predictor.
     Replaying,
     /// Replayed, but knows of no leader.

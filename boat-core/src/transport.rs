@@ -12,7 +12,10 @@ use bytes::Bytes;
 
 use crate::log::LogEntry;
 pub use crate::report::{Ailment, Ailments, CHECKPOINTS_MAX, Checkpoint, HOLDS_MAX, Hold, Report};
-use crate::{Birth, ClusterId, Genesis, MemberList, NodeId, RaftId};
+use crate::{
+    Birth, ClusterId, Genesis, MemberList, MembershipOperation, MembershipRefusal, NodeId, OperationToken,
+    RaftId,
+};
 
 /// What a node says of itself when it opens a connection, and hears in answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,8 +149,15 @@ pub enum PeerMessage {
     ForwardRefused(ForwardRefused),
     /// What a node tells of itself and of the genesis it knows, to found or find a cluster.
     Introduction(Box<Introduction>),
-    /// An incarnation outside the membership asks the leader to be taken in.
+    /// An incarnation says who it is and where it is reached: one outside the membership asks to be taken in, a member that
+    /// is reached elsewhere than the membership says asks for that to be changed.
     Join(Join),
+    /// The answer to an incarnation that is not in the membership.
+    Outside(Box<Outside>),
+    /// An operation on the membership, for the leader.
+    Operate(Box<Operate>),
+    /// What the leader says of an operation.
+    OperateAnswer(Box<OperateAnswer>),
     /// A node asks the leader whether the others can do without what is on its disk.
     LeaveQuestion {
         /// Who asks.
@@ -208,7 +218,7 @@ pub struct Introduction {
     pub asks: bool,
 }
 
-/// An incarnation outside the membership that asks to be taken in.
+/// An incarnation that says where it is reached, and asks to be taken in if it is outside the membership.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Join {
     /// Its Raft id; the node id in it tells whom it succeeds.
@@ -217,6 +227,56 @@ pub struct Join {
     pub birth: Birth,
     /// Where its peers reach it.
     pub address: String,
+}
+
+/// A member's answer to an incarnation that is not in the membership as the member knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outside {
+    /// The incarnation that is meant.
+    pub raft_id: RaftId,
+    /// The entry that made the membership what it is.
+    pub index: u64,
+    /// Where the incarnation is reached that holds the node's place, if one does.
+    pub place_held_at: Option<String>,
+    /// Everybody in the membership, and where they are reached.
+    pub members: Vec<(NodeId, String)>,
+}
+
+/// An operation on the membership on its way from the node that was asked to the leader. It is sent again until the leader
+/// has decided; the leader acts on the latest copy only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operate {
+    /// Which copy this is; rising for each sender and start of it.
+    pub ticket: u64,
+    /// The term whose leader is meant. Nobody else acts on it.
+    pub term: u64,
+    /// What recognizes the operation.
+    pub token: OperationToken,
+    /// What to do.
+    pub operation: MembershipOperation,
+}
+
+/// What the leader says of the copy of an operation that it was sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OperateAnswer {
+    /// The copy's ticket.
+    pub ticket: u64,
+    /// What has come of the operation.
+    pub verdict: Verdict,
+}
+
+/// What has come of an operation so far.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is carried out: committed and in force as of this entry.
+    Done {
+        /// The entry that made the membership what it is.
+        index: u64,
+    },
+    /// It is under way, or it cannot be said yet whether it is.
+    Undecided,
+    /// It is not carried out: neither this copy nor any before it.
+    Refused(MembershipRefusal),
 }
 
 /// The kinds of consensus message that peers send each other.

@@ -107,6 +107,16 @@ fn an_answer_from_another_request_is_found() {
 }
 
 #[test]
+fn a_stale_read_is_found() {
+    assert_eq!(first_found(Mutant::StaleRead).invariant, "S6 reads");
+}
+
+#[test]
+fn a_read_answered_before_it_is_applied_is_found() {
+    assert_eq!(first_found(Mutant::ReadBeforeApplied).invariant, "S6 reads");
+}
+
+#[test]
 fn what_is_found_says_how_to_see_it_again() {
     let found = first_found(Mutant::ReadWallClock);
     let text = found.to_string();

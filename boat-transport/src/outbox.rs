@@ -133,9 +133,12 @@ fn cost_bytes(message: &PeerMessage) -> usize {
             (introduction.members.len() + members) * MESSAGE_BYTES
         }
         PeerMessage::Join(join) => join.address.len(),
+        PeerMessage::Outside(outside) => outside.members.len() * MESSAGE_BYTES,
         PeerMessage::ForwardRefused(_)
         | PeerMessage::LeaveQuestion { .. }
         | PeerMessage::LeaveAnswer { .. }
+        | PeerMessage::Operate(_)
+        | PeerMessage::OperateAnswer(_)
         | PeerMessage::Report(_) => 0,
     };
     opaque.saturating_add(MESSAGE_BYTES)

@@ -5,6 +5,7 @@
 //! the digest, remembers them and answers. Everything decided here is a function of the log alone, so it is the same on
 //! every node and at every replay.
 
+mod due;
 mod keys;
 mod session;
 mod time;
@@ -14,6 +15,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
+pub(crate) use self::due::{Due, Until};
 use self::keys::Keys;
 use self::session::{Known, Sessions};
 use self::time::LogTime;
@@ -101,6 +103,19 @@ pub struct Applied {
     pub result: Result<Outcome, Refused>,
     /// Whether it had been applied before.
     pub replayed: bool,
+}
+
+/// What is remembered of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Remembered {
+    /// It was applied, and this is its outcome.
+    Outcome(Outcome),
+    /// Its number in its session is free, as far as this node has applied.
+    Nothing,
+    /// Its session has expired, or its client has said that it needs the outcome no more.
+    Forgotten,
+    /// Nothing, and nothing tells why: it was never applied here, or is no longer remembered.
+    Unknown,
 }
 
 /// What a request waits for while its batch runs.
@@ -223,6 +238,19 @@ impl Applier {
             Origin::Opening(_) => None,
             Origin::Session { request, .. } => self.sessions.outcome(*request),
             Origin::Key(key) => self.keys.outcome(key),
+        }
+    }
+
+    /// What is remembered of a request of this origin, whatever it asked.
+    pub(crate) fn remembered(&self, origin: &Origin) -> Remembered {
+        if let Some(outcome) = self.outcome(origin) {
+            return Remembered::Outcome(outcome.clone());
+        }
+        match origin {
+            Origin::Session { request, .. } if request.session > self.position => Remembered::Unknown,
+            Origin::Session { request, .. } if self.sessions.is_forgotten(*request) => Remembered::Forgotten,
+            Origin::Session { .. } => Remembered::Nothing,
+            Origin::Opening(_) | Origin::Key(_) => Remembered::Unknown,
         }
     }
 

@@ -127,6 +127,12 @@ impl Sessions {
         session.window.get(request.sequence)?.outcome()
     }
 
+    /// Whether the request's session is gone, or its number was acknowledged.
+    pub(crate) fn is_forgotten(&self, request: SessionRequest) -> bool {
+        let found = self.place(request.session).and_then(|place| self.open.get(place));
+        found.is_none_or(|session| session.window.is_forgotten(request.sequence))
+    }
+
     /// How many are open.
     pub(crate) fn len(&self) -> usize {
         self.open.len()

@@ -101,6 +101,11 @@ impl Window {
         self.at_mut(sequence).ok_or(Refused::OutcomeForgotten)
     }
 
+    /// Whether a number was acknowledged.
+    pub(super) fn is_forgotten(&self, sequence: u64) -> bool {
+        sequence < self.lowest
+    }
+
     /// What is known of a number.
     pub(super) fn get(&self, sequence: u64) -> Option<&Slot> {
         let place = usize::try_from(sequence.checked_sub(self.lowest)?).ok()?;

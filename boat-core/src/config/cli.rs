@@ -131,6 +131,9 @@ pub struct NodeFlags {
     /// All nodes and where their peers reach them, as in 0=10.0.0.1:8000,1=10.0.0.2:8000
     #[arg(long, env = "BOAT_MEMBERS", value_name = "ID=HOST:PORT,...")]
     pub members: Option<MemberList>,
+    /// Join a cluster that is there already; `members` need name no more than this node and some of its members
+    #[arg(long, env = "BOAT_JOIN", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub join: Option<bool>,
     /// The directory that holds the node's log
     #[arg(long, env = "BOAT_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
@@ -183,6 +186,7 @@ impl NodeFlags {
         set(&mut config.node_id, self.node_id);
         set(&mut config.members, self.members);
         set(&mut config.peer_routes, self.peer_routes);
+        set(&mut config.join, self.join);
         set(&mut config.data_dir, self.data_dir);
         set(&mut config.http_address, self.http_address);
         set(&mut config.http.allow_control, self.allow_control);

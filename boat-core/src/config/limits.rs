@@ -15,8 +15,8 @@ const MIB: usize = 1 << 20;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// How many requests may wait on this node from acceptance to answer; one more is `overloaded`. Default 4,096; 1 to
-    /// 1,048,576.
+    /// How many requests may wait on this node from acceptance to answer; one more is `overloaded`. As many queries may wait
+    /// besides. Default 4,096; 1 to 1,048,576.
     pub proposals_max: usize,
     /// How many bytes those requests may have together. Default 64 MiB; at least `request_bytes_max`, at most 4 GiB.
     pub proposal_bytes_max: usize,
@@ -76,8 +76,7 @@ impl Limits {
 #[serde(default, deny_unknown_fields)]
 pub struct SessionLimits {
     /// How many outcomes of one client's session are kept, so how many of its requests may be unanswered. A node's own
-    /// session, for requests without a key, keeps four times `proposals_max` instead, and clients cannot open sessions yet.
-    /// Default 64; 1 to 65,536. Equal on all nodes.
+    /// session, for requests without a key, keeps four times `proposals_max` instead. Default 64; 1 to 65,536. Equal on all nodes.
     pub session_outcomes_max: usize,
     /// How many sessions there may be. Default 1,024; 1 to 1,048,576. Equal on all nodes.
     pub sessions_max: usize,

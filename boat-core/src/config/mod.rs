@@ -47,6 +47,10 @@ pub struct NodeConfig<B = NoBackend> {
     /// nodes. No default.
     #[serde(skip_serializing_if = "MemberList::is_empty")]
     pub members: MemberList,
+    /// Whether this node joins a cluster that is there already, instead of founding one with the others in `members`. Then
+    /// `members` need name no more than this node and some members. Has no effect once the data directory holds a cluster.
+    /// Default false.
+    pub join: bool,
     /// The directory that holds the node's log. It is made if it is not there. No default.
     pub data_dir: PathBuf,
     /// Where the HTTP frontend listens. Default 127.0.0.1:8080. Port 0 lets the kernel choose.
@@ -81,6 +85,7 @@ impl<B: Default> Default for NodeConfig<B> {
         NodeConfig {
             node_id: NodeId(0),
             members: MemberList::default(),
+            join: false,
             data_dir: PathBuf::new(),
             http_address: SocketAddr::from(([127, 0, 0, 1], 8_080)),
             peer_address: None,
@@ -129,6 +134,7 @@ impl<B> NodeConfig<B> {
         NodeConfig {
             node_id: self.node_id,
             members: self.members,
+            join: self.join,
             data_dir: self.data_dir,
             http_address: self.http_address,
             peer_address: self.peer_address,

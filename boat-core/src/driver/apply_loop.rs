@@ -26,7 +26,7 @@ const RETRY_WAIT: (Duration, Duration) = (Duration::from_millis(20), Duration::f
 const REBUILD_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// Why a pass over the log ended.
-enum End {
+pub(super) enum End {
     /// The node stops.
     Stopped,
     /// The predictor's state is gone: it has to see everything again.
@@ -88,6 +88,9 @@ impl<P: Predictor> ApplyLoop<P> {
         let mut progress = Progress::start(&self.shared);
         loop {
             self.catch_up_if_done(&applier, &mut progress);
+            if let Err(end) = self.answer_queries(&applier).await {
+                return end;
+            }
             let pulled = self.shared.feed.pull(applier.index() + 1, PULL_BYTES_MAX).await;
             let applied = match pulled {
                 Pulled::Stopped => return End::Stopped,
@@ -135,6 +138,7 @@ impl<P: Predictor> ApplyLoop<P> {
                     return Err(End::Stopped);
                 }
                 self.run_batch(applier, batch).await?;
+                self.answer_queries(applier).await?;
                 progress.advanced(&self.shared, applier);
             }
         }

@@ -16,7 +16,7 @@ use crate::apply::SessionLimits;
 use crate::directory::Directory;
 use crate::founding::{Founding, FoundingOutput};
 use crate::log::{Log, LogConfig, LogError, Recovered};
-use crate::replica::{Failure, Replica, ReplicaConfig, ReplicaStart};
+use crate::replica::{Failure, OperationResult, Replica, ReplicaConfig, ReplicaStart};
 use crate::transport::{PeerEvent, PeerLinks, PeerMessage};
 use crate::{Error, Genesis, Member, MemberList, Predictor, RaftId};
 
@@ -27,6 +27,8 @@ pub(crate) struct Launch<P> {
     pub(crate) desk: Arc<FrontDesk>,
     pub(crate) directory: Directory,
     pub(crate) members: MemberList,
+    /// Whether the node joins a cluster that is there already, and never founds one.
+    pub(crate) join: bool,
     /// Where peers reach this node.
     pub(crate) address: String,
     pub(crate) limits: SessionLimits,
@@ -74,6 +76,11 @@ impl<P: Predictor> Launch<P> {
             let Some((genesis, raft_id)) = self.genesis()? else { return Ok(()) };
             self.desk.joined(genesis.cluster, raft_id);
             let unusable = match stale {
+                Some(why) if Directory::was_removed(&why) => {
+                    // The others have agreed to do without it.
+                    self.begin_anew(&why)?;
+                    continue;
+                }
                 Some(why) => why,
                 None => match self.open_log(&genesis) {
                     Ok((log, recovered)) => {
@@ -116,6 +123,9 @@ impl<P: Predictor> Launch<P> {
             // The next start sets it aside, where the others can do without it.
             Directory::mark_stale(files.as_ref(), &path, why)?;
         }
+        if let Err(Error::Removed(why)) = &ended {
+            Directory::mark_removed(files.as_ref(), &path, why)?;
+        }
         // Who waits for the end need not wait for a model that is slow to notice it.
         shared.end(ended.as_ref().err().map(|error| Arc::new(error.duplicate())));
         if applier.join().is_err() {
@@ -131,7 +141,8 @@ impl<P: Predictor> Launch<P> {
         }
         let birth = self.directory.birth();
         let node = self.shared.node;
-        let mut founding = Founding::new(node, birth, self.members.clone(), self.limits, self.seed);
+        let mut founding =
+            Founding::new(node, birth, self.members.clone(), self.limits, self.seed).joining(self.join);
         let others = self.members.iter().filter(|(peer, _)| *peer != node);
         self.links.set_peers(others.map(|(peer, address)| (peer, address.to_owned())).collect());
         let mut next_tick = now();
@@ -179,12 +190,17 @@ impl<P: Predictor> Launch<P> {
                 log::warn!("node {node} refuses this node: {reason}");
             }
             Event::Propose { id, .. } => self.shared.waiters.fail(&id, Failure::NoLeader),
+            Event::Operate { result, .. } => {
+                // Nobody to ask is known yet; who asked may have gone away.
+                let _ = result.send(OperationResult::NoLeader);
+            }
+            Event::Read { id, .. } => self.shared.queries.fail(id),
             Event::MayLeave { verdict, .. } => {
                 // Nothing is on this disk that others could miss, but nobody can vouch for that yet.
                 let _ = verdict.send(None);
             }
             Event::Stop { .. } => {
-                self.shared.waiters.close();
+                self.shared.close();
                 self.shared.inbox.close();
                 return Ok(true);
             }

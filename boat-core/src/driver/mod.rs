@@ -1,6 +1,7 @@
 //! What surrounds the replica in production: the one thread that steps it, the thread that syncs the log, and the thread
 //! that applies. Clocks and threads live here and nowhere else (design D1).
 
+mod addresses;
 mod apply_loop;
 mod aside;
 mod feed;
@@ -10,6 +11,7 @@ mod free_space;
 mod inbox;
 mod log_thread;
 mod progress;
+mod queries;
 mod reception;
 mod shared;
 mod waiters;
@@ -19,17 +21,19 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+pub(crate) use self::addresses::Addresses;
 pub(crate) use self::apply_loop::ApplyLoop;
 use self::fetch_thread::{Fetch, FetchThread};
 pub(crate) use self::found::Launch;
 use self::log_thread::{LogThread, Write};
+pub(crate) use self::queries::{Queries, Told, Work};
 pub(crate) use self::reception::FrontDesk;
 pub(crate) use self::shared::Shared;
 pub(crate) use self::waiters::{Reply, Waiters};
 use crate::log::{LogEntry, LogError};
-use crate::replica::{Fatal, Input, Output, Replica, RequestId};
+use crate::replica::{Fatal, Input, OperationResult, Output, ReadId, Replica, RequestId};
 use crate::transport::{Introduction, PeerEvent, PeerLinks, PeerMessage, Refusal};
-use crate::{Birth, Error, Genesis, MemberList, Membership, NodeId};
+use crate::{Birth, Error, Genesis, MemberList, MembershipOperation, NodeId, OperationToken};
 
 /// How long a node that stops waits for another to take over leadership.
 const HAND_OVER_MAX: Duration = Duration::from_millis(500);
@@ -45,6 +49,13 @@ pub(crate) enum Event {
         id: RequestId,
         /// The encoded request.
         encoded: bytes::Bytes,
+        /// How long its client waits.
+        within: Duration,
+    },
+    /// A linearizable read of this node.
+    Read {
+        /// What recognizes it.
+        id: ReadId,
         /// How long its client waits.
         within: Duration,
     },
@@ -65,6 +76,17 @@ pub(crate) enum Event {
         within: Duration,
         /// Where the verdict goes.
         verdict: tokio::sync::oneshot::Sender<Option<bool>>,
+    },
+    /// An operation on the membership.
+    Operate {
+        /// What recognizes it.
+        token: OperationToken,
+        /// What to do.
+        operation: MembershipOperation,
+        /// How long whoever asks waits.
+        within: Duration,
+        /// Where the result goes.
+        result: tokio::sync::oneshot::Sender<OperationResult>,
     },
     /// Less than the reserve is free on the disk, or more again.
     DiskFull(bool),
@@ -99,53 +121,62 @@ pub(crate) struct Driver {
     log: LogThread,
     fetch: FetchThread,
     leave_verdict: Option<tokio::sync::oneshot::Sender<Option<bool>>>,
+    /// Who waits for which operation. As bounded as the replica's.
+    operators: BTreeMap<OperationToken, Vec<tokio::sync::oneshot::Sender<OperationResult>>>,
+    addresses: Addresses,
     stop: Option<Instant>,
 }
 
 impl Driver {
     pub(crate) fn new(around: Surroundings, replica: Replica, log: LogThread, fetch: FetchThread) -> Self {
-        Driver { around, replica, log, fetch, leave_verdict: None, stop: None }
+        let addresses = Addresses::new(around.shared.node, &around.members);
+        let operators = BTreeMap::new();
+        Driver { around, replica, log, fetch, leave_verdict: None, operators, addresses, stop: None }
     }
 
     /// Runs until the node stops. Everybody who waits has been answered when it returns.
     pub(crate) fn run(mut self) -> Result<(), Error> {
-        self.set_peers(&self.replica.membership().clone());
-        let ended = self.drive();
+        self.addresses.set_membership(self.replica.membership());
+        let mut outputs = Vec::new();
+        let ended = self.drive(&mut outputs);
         self.around.shared.stopping.store(true, Ordering::Release);
         // What was sent may be applied; only after that is said of it, what never got so far may be called lost.
-        let mut outputs = Vec::new();
         self.replica.abandon(&mut outputs);
         self.fail_waiters(&mut outputs);
+        self.answer_operators(&outputs);
         for event in self.around.shared.inbox.close() {
             if let Event::Propose { id, .. } = event {
                 self.around.shared.waiters.fail(&id, crate::replica::Failure::NoLeader);
             }
         }
-        self.around.shared.waiters.close();
+        self.around.shared.close();
         self.around.shared.feed.stop();
         self.fetch.finish();
         self.log.finish();
         ended
     }
 
-    fn drive(&mut self) -> Result<(), Error> {
+    fn drive(&mut self, outputs: &mut Vec<Output>) -> Result<(), Error> {
         let mut next_tick = now() + self.around.tick;
         let mut events = VecDeque::new();
-        let mut outputs = Vec::new();
         loop {
             let shared = self.around.shared.clone();
             shared.inbox.take(next_tick, &mut events);
             for event in events.drain(..) {
-                self.on_event(event, &mut outputs)?;
+                self.on_event(event, outputs)?;
             }
             let time = now();
             if time >= next_tick {
-                self.step(Input::Tick, &mut outputs)?;
+                self.step(Input::Tick, outputs)?;
+                self.addresses.tick(self.replica.connected());
                 // Ticks that were missed are not made up for: they would look like an election timeout.
                 next_tick = (next_tick + self.around.tick).max(time);
             }
-            self.replica.flush(&mut outputs).map_err(fatal)?;
-            self.carry_out(&mut outputs);
+            self.replica.flush(outputs).map_err(fatal)?;
+            self.carry_out(outputs);
+            if let Some(peers) = self.addresses.changed() {
+                self.around.links.set_peers(peers);
+            }
             self.publish();
             let quiet = !self.replica.is_leader() && self.replica.waiting() == 0;
             if self.stop.is_some_and(|deadline| time >= deadline || quiet) {
@@ -182,6 +213,11 @@ impl Driver {
                     (self.ticks(within), self.ticks(self.around.leader_wait.min(within)));
                 self.step(Input::Propose { id, encoded, within_ticks, leader_within_ticks }, outputs)
             }
+            Event::Read { id, within } => {
+                let (within_ticks, leader_within_ticks) =
+                    (self.ticks(within), self.ticks(self.around.leader_wait.min(within)));
+                self.step(Input::Read { id, within_ticks, leader_within_ticks }, outputs)
+            }
             Event::Persisted(mark) => self.step(Input::Persisted(mark), outputs),
             Event::Answered(mut ids) => {
                 self.around.shared.waiters.retain_done(&mut ids);
@@ -192,6 +228,11 @@ impl Driver {
             Event::MayLeave { within, verdict } => {
                 self.leave_verdict = Some(verdict);
                 self.step(Input::MayLeave { within_ticks: self.ticks(within) }, outputs)
+            }
+            Event::Operate { token, operation, within, result } => {
+                self.operators.entry(token).or_default().push(result);
+                let within_ticks = self.ticks(within);
+                self.step(Input::Operate { token, operation, within_ticks }, outputs)
             }
             Event::StorageFailed(why) => Err(Error::Storage(why)),
             Event::LogDamaged(why) => Err(Error::Damaged(why)),
@@ -231,11 +272,19 @@ impl Driver {
     }
 
     /// Whoever looks for the cluster is told of its genesis.
-    fn answer_introduction(&self, to: NodeId, introduction: &Introduction) {
+    fn answer_introduction(&mut self, to: NodeId, introduction: &Introduction) {
+        if let Some(address) = introduction.members.address(to) {
+            // Whoever holds its place must not be cut off.
+            let urgent = self.replica.membership().incarnation(to).is_none();
+            self.addresses.hear(to, address.to_owned(), urgent);
+        }
         if introduction.asks {
+            let members = self.replica.membership().members.values();
+            let members = members.map(|member| (member.raft_id.node(), member.address.clone()));
             let answer = Introduction {
                 birth: self.around.birth,
-                members: self.around.members.clone(),
+                // While a place is handed over it stands there twice.
+                members: MemberList::new(members).unwrap_or_else(|_| self.around.members.clone()),
                 genesis: Some(self.around.genesis.clone()),
                 asks: false,
             };
@@ -257,7 +306,14 @@ impl Driver {
                 Output::Fetch { low, high, bytes_max } => self.fetch.ask(Fetch { low, high, bytes_max }),
                 // Told right after the step that gave it up.
                 Output::Failed { .. } => {}
-                Output::Membership(membership) => self.set_peers(&membership),
+                Output::Membership(membership) => self.addresses.set_membership(&membership),
+                Output::Reach { node, address, urgent } => self.addresses.hear(node, address, urgent),
+                Output::Operated { token, result } => self.answer_operator(token, &result),
+                Output::ReadAt { ids, index } => {
+                    self.around.shared.queries.confirm(&ids, index);
+                    self.around.shared.feed.look_again();
+                }
+                Output::ReadFailed(id) => self.around.shared.queries.fail(id),
                 Output::MayLeave(verdict) => {
                     if let Some(waiting) = self.leave_verdict.take() {
                         // Who asked may have gone away.
@@ -274,14 +330,19 @@ impl Driver {
         }
     }
 
-    fn set_peers(&self, membership: &Membership) {
-        let mut peers: BTreeMap<NodeId, String> =
-            self.around.members.iter().map(|(node, address)| (node, address.to_owned())).collect();
-        for member in membership.members.values() {
-            peers.insert(member.raft_id.node(), member.address.clone());
+    fn answer_operators(&mut self, outputs: &[Output]) {
+        for output in outputs {
+            if let Output::Operated { token, result } = output {
+                self.answer_operator(*token, result);
+            }
         }
-        peers.remove(&self.around.shared.node);
-        self.around.links.set_peers(peers.into_iter().collect());
+    }
+
+    fn answer_operator(&mut self, token: OperationToken, result: &OperationResult) {
+        for waiting in self.operators.remove(&token).into_iter().flatten() {
+            // Who asked may have gone away.
+            let _ = waiting.send(result.clone());
+        }
     }
 
     fn publish(&mut self) {
@@ -308,6 +369,7 @@ fn unreadable(error: &LogError) -> Event {
 fn fatal(fatal: Fatal) -> Error {
     match fatal {
         Fatal::WentBack { .. } | Fatal::CommittedConflict { .. } => Error::StaleDirectory(fatal.to_string()),
+        Fatal::Removed { .. } => Error::Removed(fatal.to_string()),
         Fatal::Consensus(_) => Error::Internal(fatal.to_string()),
     }
 }

@@ -8,10 +8,11 @@ use tokio::sync::watch;
 
 use super::feed::Feed;
 use super::inbox::Inbox;
+use super::queries::Queries;
 use super::waiters::Waiters;
 use crate::digest::Digest;
 use crate::event::{EventSender, NodeEvent};
-use crate::replica::Replica;
+use crate::replica::{OutsideView, Replica};
 use crate::{Alarm, BackendStatus, Error, Genesis, Membership, NodeId, Phase, ReplayProgress};
 
 /// Consensus as the driver last saw it.
@@ -26,6 +27,8 @@ pub(crate) struct ConsensusView {
     pub(crate) connected: Vec<NodeId>,
     pub(crate) waiting_for: Vec<NodeId>,
     pub(crate) cluster: Option<crate::ClusterId>,
+    /// What this node was told while it is outside the membership.
+    pub(crate) outside: Option<OutsideView>,
     /// An index at which a leader was heard to have committed in its own term: once applied, nothing older is missing.
     pub(crate) caught_up_index: Option<u64>,
 }
@@ -50,6 +53,7 @@ pub(crate) struct Shared {
     pub(crate) node: NodeId,
     pub(crate) inbox: Inbox,
     pub(crate) waiters: Waiters,
+    pub(crate) queries: Queries,
     pub(crate) feed: Feed,
     consensus: Mutex<ConsensusView>,
     applied: Mutex<AppliedView>,
@@ -73,11 +77,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
-    pub(crate) fn new(node: NodeId, waiters: Waiters) -> Self {
+    pub(crate) fn new(node: NodeId, waiters: Waiters, queries: Queries) -> Self {
         Shared {
             node,
             inbox: Inbox::default(),
             waiters,
+            queries,
             feed: Feed::default(),
             consensus: Mutex::default(),
             applied: Mutex::default(),
@@ -117,6 +122,7 @@ impl Shared {
             && view.term == replica.term()
             && view.membership.index == replica.membership().index
             && view.cluster.is_some()
+            && view.outside.as_ref() == replica.outside()
             && view.connected.iter().eq(replica.connected())
             && view.caught_up_index.is_some();
         if same {
@@ -137,6 +143,7 @@ impl Shared {
         view.is_leader = replica.is_leader();
         view.is_member = replica.is_member();
         view.term = replica.term();
+        view.outside = replica.outside().cloned();
         view.connected = replica.connected().iter().copied().collect();
         view.cluster = Some(genesis.cluster);
         if view.membership.index != replica.membership().index || view.membership.members.is_empty() {
@@ -213,10 +220,15 @@ impl Shared {
             Phase::Stopping
         } else if view.cluster.is_none() {
             Phase::Founding { waiting_for: view.waiting_for }
+        } else if !view.is_member {
+            match view.outside {
+                Some(OutsideView { place_held_at, joins_by_itself: false }) => {
+                    Phase::NotAdded { place_held_at }
+                }
+                _ => Phase::Joining,
+            }
         } else if view.leader.is_none() {
             if self.applied().index < view.commit { Phase::Replaying } else { Phase::Electing }
-        } else if !view.is_member {
-            Phase::Joining
         } else if !self.replayed.load(Ordering::Acquire) {
             Phase::Replaying
         } else {
@@ -234,6 +246,12 @@ impl Shared {
             alarms.push(Alarm::BackendUnhealthy);
         }
         alarms
+    }
+
+    /// Takes nothing more, and tells everybody who still waits that the node stops.
+    pub(crate) fn close(&self) {
+        self.waiters.close();
+        self.queries.close();
     }
 
     /// The node has ended; only the first reason counts.

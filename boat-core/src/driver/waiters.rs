@@ -5,9 +5,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-use crate::PredictError;
 use crate::apply::Applied;
+use crate::digest::RequestHash;
 use crate::replica::{Failure, RequestId};
+use crate::{Origin, PredictError};
 
 /// What somebody who waits gets.
 #[derive(Debug, Clone)]
@@ -100,6 +101,18 @@ impl Waiters {
     /// Whether somebody waits for `id`.
     pub(crate) fn is_waiting(&self, id: &RequestId) -> bool {
         self.lock().waiting.contains_key(id)
+    }
+
+    /// Whether somebody waits for a request of this origin, whatever it asks.
+    pub(crate) fn is_waiting_for(&self, origin: &Origin) -> bool {
+        let lowest = RequestId::of(origin, RequestHash::default());
+        let table = self.lock();
+        let next = table.waiting.range(lowest..).next();
+        next.is_some_and(|(id, _)| match (id, origin) {
+            (RequestId::Key(known, _), Origin::Key(key)) => known == key,
+            (RequestId::Session(known, _), Origin::Session { request, .. }) => known == request,
+            _ => false,
+        })
     }
 
     /// Keeps those for which nobody waits any more. Who asks for the same request again while its first answer is on its way

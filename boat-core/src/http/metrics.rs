@@ -19,6 +19,10 @@ pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8"
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Route {
     Predict,
+    Feedback,
+    Query,
+    Session,
+    Outcome,
     Status,
     Control,
     Probe,
@@ -26,15 +30,29 @@ pub(super) enum Route {
 }
 
 impl Route {
-    const ALL: [Route; 5] = [Route::Predict, Route::Status, Route::Control, Route::Probe, Route::Other];
+    const ALL: [Route; 9] = [
+        Route::Predict,
+        Route::Feedback,
+        Route::Query,
+        Route::Session,
+        Route::Outcome,
+        Route::Status,
+        Route::Control,
+        Route::Probe,
+        Route::Other,
+    ];
 
     /// The route of a path.
     pub(super) fn of(path: &str) -> Route {
         match path {
             "/predict" => Route::Predict,
+            "/feedback" => Route::Feedback,
+            "/query" => Route::Query,
+            "/sessions" => Route::Session,
             "/status" => Route::Status,
             "/control" => Route::Control,
             "/livez" | "/readyz" | "/metrics" => Route::Probe,
+            path if path.starts_with("/outcomes/") => Route::Outcome,
             _ => Route::Other,
         }
     }
@@ -42,6 +60,10 @@ impl Route {
     fn name(self) -> &'static str {
         match self {
             Route::Predict => "predict",
+            Route::Feedback => "feedback",
+            Route::Query => "query",
+            Route::Session => "session",
+            Route::Outcome => "outcome",
             Route::Status => "status",
             Route::Control => "control",
             Route::Probe => "probe",
@@ -51,7 +73,8 @@ impl Route {
 }
 
 /// The statuses that are counted one by one, the usual ones first; the last place is for all others.
-const STATUSES: [u16; 16] = [200, 503, 504, 400, 422, 404, 405, 408, 409, 410, 413, 415, 403, 500, 507, 0];
+const STATUSES: [u16; 19] =
+    [200, 503, 504, 202, 201, 400, 422, 404, 405, 408, 409, 410, 413, 415, 403, 500, 501, 507, 0];
 
 /// Upper ends of the latency buckets, in seconds.
 const BUCKETS: [f64; 14] =

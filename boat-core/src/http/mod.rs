@@ -9,22 +9,29 @@
 //! |---|---|
 //! | `GET /` | a greeting |
 //! | `GET /status` | [`Status`](crate::Status) as JSON |
-//! | `POST /predict` | the model's answer |
+//! | `POST /predict`, `POST /feedback` | the model's answer |
+//! | `POST /query` | the model's answer, with nothing changed |
+//! | `POST /sessions` | a session |
+//! | `GET /outcomes/KEY` | what became of a request |
 //! | `POST /control` | `{"cmd": "exit"}` wipes and ends the node; only where allowed, only from this machine |
 //! | `GET /livez`, `GET /readyz` | 200, or 503 with the reason |
 //! | `GET /metrics` | Prometheus text |
 
+mod accepted;
 mod body;
 mod connection;
 mod control;
 mod headers;
 mod key;
 mod metrics;
+mod outcomes;
 mod predict;
 mod problem;
+mod query;
 mod routes;
 mod server;
 mod service;
+mod sessions;
 mod socket;
 
 use std::sync::Arc;
@@ -38,10 +45,11 @@ use tokio::sync::Semaphore;
 pub use key::{IdempotencyKey, KEY_BYTES_MAX, KeyError};
 pub use metrics::MetricsText;
 pub use server::{HttpServer, serve};
-pub use service::Service;
+pub use service::{Identity, OpenedSession, Service, SessionPlace};
 
 use crate::config::Checked;
 pub use crate::config::HttpOptions;
+use accepted::Accepted;
 use metrics::Metrics;
 
 /// An answer of the frontend's own routes: it is whole before it is sent.
@@ -54,6 +62,7 @@ struct Frontend<S> {
     /// One permit per connection that may be served.
     connections: Arc<Semaphore>,
     metrics: Metrics,
+    accepted: Accepted,
     /// The node's number as a header's value.
     node: HeaderValue,
 }
@@ -62,7 +71,8 @@ impl<S: Service> Frontend<S> {
     fn new(service: S, options: Checked<HttpOptions>) -> Self {
         let connections = Arc::new(Semaphore::new(options.connections_max as usize));
         let node = HeaderValue::from(service.node().0);
-        Frontend { service, options, connections, metrics: Metrics::default(), node }
+        let (metrics, accepted) = (Metrics::default(), Accepted::default());
+        Frontend { service, options, connections, metrics, accepted, node }
     }
 
     fn connections_open(&self) -> usize {

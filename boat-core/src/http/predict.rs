@@ -1,4 +1,7 @@
-//! `POST /predict`: from a client's bytes to the model's.
+//! `POST /predict` and `POST /feedback`: from a client's bytes to the model's.
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -8,27 +11,46 @@ use hyper::{Method, Request, Response};
 
 use super::headers::Asked;
 use super::problem::{Code, Problem};
-use super::{Frontend, Reply, Service, body, headers};
+use super::{Frontend, IdempotencyKey, Identity, Reply, Service, body, headers, outcomes};
 use crate::{Answer, RequestKind};
 
+/// Says that the answer does not wait for the outcome.
+const RESPOND_ASYNC: HeaderValue = HeaderValue::from_static("respond-async");
 /// Room for an answer's header fields, and for the two that the HTTP engine adds.
 const ANSWER_FIELDS: usize = 8;
 
-/// Answers one request for `/predict`, whatever its method.
-pub(super) async fn predict<S, B>(frontend: &Frontend<S>, request: Request<B>) -> Reply
+/// What a request came to.
+pub(super) enum Done {
+    /// Its outcome.
+    Answer(Answer<Bytes>),
+    /// It is handed in, and goes on under this key.
+    Accepted(IdempotencyKey),
+}
+
+/// Answers one request of this kind, whatever its method.
+pub(super) async fn predict<S, B>(
+    frontend: &Arc<Frontend<S>>,
+    kind: RequestKind,
+    request: Request<B>,
+) -> Reply
 where
     S: Service,
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
 {
     if request.method() != Method::POST {
-        let detail = format!("/predict takes POST, not {}", request.method());
+        let detail = format!("{} takes POST, not {}", request.uri().path(), request.method());
         return Problem::new(Code::MethodNotAllowed, detail).allowing("POST").into_reply();
     }
     let (head, body) = request.into_parts();
     let asked = Asked::read(&head.headers);
-    match run(frontend, &asked, body).await {
-        Ok(answer) => reply(frontend, &asked, answer),
+    match run(frontend, kind, &asked, body).await {
+        Ok(Done::Answer(answer)) => reply(frontend, &asked, answer),
+        Ok(Done::Accepted(key)) => {
+            let mut reply = outcomes::accepted(frontend, key.key());
+            reply.headers_mut().insert(headers::PREFERENCE_APPLIED, RESPOND_ASYNC);
+            reply
+        }
         Err(problem) => {
             let names_key = problem.key.is_some();
             let mut reply = problem.into_reply();
@@ -40,24 +62,39 @@ where
     }
 }
 
-async fn run<S, B>(frontend: &Frontend<S>, asked: &Asked<'_>, body: B) -> Result<Answer<Bytes>, Problem>
+async fn run<S, B>(
+    frontend: &Arc<Frontend<S>>,
+    kind: RequestKind,
+    asked: &Asked<'_>,
+    body: B,
+) -> Result<Done, Problem>
 where
     S: Service,
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
 {
-    let Frontend { service, options, .. } = frontend;
+    let Frontend { service, options, .. } = &**frontend;
     asked.check_content_type()?;
-    let key = asked.idempotency_key()?;
+    let identity = asked.identity()?;
     let body = body::collect(body, service.request_bytes_max(), options.body_timeout()).await?;
     body::check_json(&body)?;
-    let check = service.check(RequestKind::Predict, &body);
+    let check = service.check(kind, &body);
     check.map_err(|reason| Problem::new(Code::InvalidRequest, reason))?;
-    let within = options.request_timeout(asked.wait_seconds);
-    Ok(service.predict(RequestKind::Predict, body, key, within).await?)
+    // A preference may be ignored (RFC 7240, 2), and is in a session: its client is there to take its answers.
+    let key = match identity {
+        Identity::Unnamed if asked.respond_async => asked.scoped(outcomes::random_key()?),
+        Identity::Key(key) if asked.respond_async => key,
+        identity => {
+            let within = options.request_timeout(asked.wait_seconds);
+            return Ok(Done::Answer(service.predict(kind, body, identity, within).await?));
+        }
+    };
+    let wait = asked.wait_seconds.map_or(Duration::ZERO, |seconds| options.request_timeout(Some(seconds)));
+    outcomes::ask(frontend, kind, body, key, wait).await
 }
 
-fn reply<S: Service>(frontend: &Frontend<S>, asked: &Asked<'_>, answer: Answer<Bytes>) -> Reply {
+/// An outcome as an answer.
+pub(super) fn reply<S: Service>(frontend: &Frontend<S>, asked: &Asked<'_>, answer: Answer<Bytes>) -> Reply {
     let mut reply = Response::new(Full::new(answer.output));
     let fields = reply.headers_mut();
     fields.reserve(ANSWER_FIELDS);

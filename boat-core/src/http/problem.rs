@@ -7,7 +7,7 @@ use hyper::{Response, StatusCode};
 use serde::Serialize;
 
 use super::{Reply, headers};
-use crate::{PredictError, WipeError};
+use crate::{OutcomeError, PredictError, QueryError, SessionError, WipeError};
 
 /// Where the codes are described; a code is an anchor on that page.
 const TYPE_BASE: &str = "https://github.com/boat-rs/boat/blob/main/docs/http-api.md#";
@@ -74,6 +74,9 @@ codes! {
     Overloaded = "overloaded", SERVICE_UNAVAILABLE, Safe, "Too much waits already";
     NoLeader = "no_leader", SERVICE_UNAVAILABLE, Safe, "The cluster has no leader now";
     KeyTableFull = "key_table_full", SERVICE_UNAVAILABLE, Safe, "Too many keys are remembered";
+    Behind = "behind", SERVICE_UNAVAILABLE, Safe, "This node has not applied enough";
+    BackendUnavailable = "backend_unavailable", SERVICE_UNAVAILABLE, Safe, "The backend cannot be asked now";
+    QueryUnsupported = "query_unsupported", NOT_IMPLEMENTED, Never, "This model answers no queries";
     NotReady = "not_ready", SERVICE_UNAVAILABLE, Safe, "This node does not serve yet";
     NotLive = "not_live", SERVICE_UNAVAILABLE, Safe, "This node has stopped working";
     ShuttingDown = "shutting_down", SERVICE_UNAVAILABLE, Safe, "This node is shutting down";
@@ -85,9 +88,13 @@ impl Code {
     /// After how many seconds to try again, where the server can say.
     fn retry_after_seconds(self) -> Option<u16> {
         match self {
-            Code::Overloaded | Code::NoLeader | Code::NotReady | Code::NotLive | Code::ShuttingDown => {
-                Some(1)
-            }
+            Code::Overloaded
+            | Code::NoLeader
+            | Code::Behind
+            | Code::BackendUnavailable
+            | Code::NotReady
+            | Code::NotLive
+            | Code::ShuttingDown => Some(1),
             Code::WouldLoseQuorum => Some(5),
             Code::KeyTableFull | Code::DiskFull => Some(30),
             _ => None,
@@ -233,11 +240,68 @@ fn code_of(error: &PredictError) -> Code {
         PredictError::DiskFull => Code::DiskFull,
         PredictError::KeyReused { .. } => Code::KeyReused,
         PredictError::SessionExpired { .. } => Code::SessionExpired,
+        PredictError::Behind { .. } => Code::Behind,
         PredictError::OutcomeForgotten => Code::OutcomeForgotten,
         PredictError::Rejected { .. } => Code::Rejected,
         PredictError::Quarantined { .. } => Code::Quarantined,
         PredictError::Stopped => Code::ShuttingDown,
         PredictError::Unknown { .. } => Code::Unknown,
+    }
+}
+
+impl From<QueryError> for Problem {
+    fn from(error: QueryError) -> Self {
+        let code = match error {
+            QueryError::Invalid(_) => Code::InvalidRequest,
+            QueryError::TooLarge { .. } => Code::BodyTooLarge,
+            QueryError::Unsupported => Code::QueryUnsupported,
+            QueryError::Overloaded { .. } => Code::Overloaded,
+            QueryError::NoLeader(_) => Code::NoLeader,
+            QueryError::Behind { .. } => Code::Behind,
+            QueryError::Unavailable(_) => Code::BackendUnavailable,
+            QueryError::Rejected { .. } => Code::Rejected,
+            QueryError::Stopped => Code::ShuttingDown,
+        };
+        let mut problem = Problem::new(code, error.to_string());
+        if let QueryError::Rejected { position, .. } | QueryError::Behind { position, .. } = error {
+            problem.position = Some(position);
+        }
+        problem
+    }
+}
+
+impl From<SessionError> for Problem {
+    fn from(error: SessionError) -> Self {
+        let code = match error {
+            SessionError::TooMany { .. } | SessionError::Overloaded { .. } => Code::Overloaded,
+            SessionError::NoLeader(_) => Code::NoLeader,
+            SessionError::DiskFull => Code::DiskFull,
+            SessionError::Stopped => Code::ShuttingDown,
+        };
+        Problem::new(code, error.to_string())
+    }
+}
+
+impl From<OutcomeError> for Problem {
+    fn from(error: OutcomeError) -> Self {
+        let code = match error {
+            OutcomeError::Pending | OutcomeError::NotFound => Code::NotFound,
+            OutcomeError::Forgotten => Code::OutcomeForgotten,
+            OutcomeError::Rejected { .. } | OutcomeError::Invalid(_) => Code::Rejected,
+            OutcomeError::Quarantined { .. } => Code::Quarantined,
+            OutcomeError::NoLeader(_) => Code::NoLeader,
+            OutcomeError::Behind { .. } => Code::Behind,
+            OutcomeError::Overloaded { .. } => Code::Overloaded,
+            OutcomeError::Stopped => Code::ShuttingDown,
+        };
+        let mut problem = Problem::new(code, error.to_string());
+        if let OutcomeError::Rejected { position, .. }
+        | OutcomeError::Quarantined { position }
+        | OutcomeError::Behind { position } = error
+        {
+            problem.position = Some(position);
+        }
+        problem
     }
 }
 

@@ -18,7 +18,8 @@ use tokio::time::Instant;
 use super::connection::Peer;
 use super::metrics::Route;
 use super::problem::{Code, Problem};
-use super::{Frontend, Reply, Service, control, metrics, predict};
+use super::{Frontend, Reply, Service, control, metrics, outcomes, predict, query, sessions};
+use crate::RequestKind;
 
 /// An answer of the frontend's own, or of a route that was added to it.
 pub(super) type Answer = Response<Either<Full<Bytes>, axum::body::Body>>;
@@ -37,6 +38,8 @@ impl<S: Service> Routes<S> {
             .route("/status", get(status::<S>))
             .route("/livez", get(live::<S>))
             .route("/readyz", get(ready::<S>))
+            .route("/sessions", post(sessions::open::<S>))
+            .route("/outcomes/{*key}", get(outcomes::look_up::<S>))
             .route("/metrics", get(metrics::<S>));
         if frontend.options.allow_control {
             router = router.route("/control", post(control::control::<S>));
@@ -54,15 +57,23 @@ impl<S: Service> Routes<S> {
     pub(super) async fn answer(&self, mut request: Request<Incoming>, peer: &Arc<Peer>) -> Answer {
         let started = Instant::now();
         let route = Route::of(request.uri().path());
-        let answer = if route == Route::Predict {
-            predict::predict(&self.frontend, request).await.map(Either::Left)
-        } else {
-            request.extensions_mut().insert(ConnectInfo(peer.address));
-            request.extensions_mut().insert(peer.clone());
-            let routed: Result<_, Infallible> = self.router.call(request).await;
-            match routed {
-                Ok(answer) => answer.map(Either::Right),
-                Err(never) => match never {},
+        let frontend = &self.frontend;
+        let answer = match route {
+            Route::Predict => {
+                predict::predict(frontend, RequestKind::Predict, request).await.map(Either::Left)
+            }
+            Route::Feedback => {
+                predict::predict(frontend, RequestKind::Feedback, request).await.map(Either::Left)
+            }
+            Route::Query => query::query(frontend, request).await.map(Either::Left),
+            _ => {
+                request.extensions_mut().insert(ConnectInfo(peer.address));
+                request.extensions_mut().insert(peer.clone());
+                let routed: Result<_, Infallible> = self.router.call(request).await;
+                match routed {
+                    Ok(answer) => answer.map(Either::Right),
+                    Err(never) => match never {},
+                }
             }
         };
         self.frontend.metrics.record(route, answer.status(), started.elapsed());

@@ -55,7 +55,7 @@ pub struct HttpServer {
 /// When the listener has no local address.
 ///
 /// # Panics
-/// When `extra_routes` has a route for one of the frontend's own paths other than `/predict` (which it cannot take over),
+/// When `extra_routes` has a route for one of the frontend's own paths other than `/predict`, `/feedback` and `/query` (which it cannot take over),
 /// and outside a tokio runtime.
 pub fn serve<S: Service>(
     listener: TcpListener,

@@ -6,13 +6,51 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{IdempotencyKey, MetricsText};
-use crate::{Answer, NodeId, PredictError, RequestKind, Status, WipeError};
+use crate::{
+    Answer, NodeId, OutcomeError, PredictError, QueryAnswer, QueryError, Read, RequestKind, SessionError,
+    Status, WipeError,
+};
+
+/// Whose request it is, as its client says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Identity {
+    /// The client does not say: the node finds a key itself.
+    Unnamed,
+    /// The client names the request.
+    Key(IdempotencyKey),
+    /// The request has a number in the client's session.
+    Session(SessionPlace),
+}
+
+/// A request's place in its client's session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionPlace {
+    /// The session, as it was named when it was opened.
+    pub token: String,
+    /// The request's number: each stands for one request.
+    pub sequence: u64,
+    /// The lowest number that has no answer yet; what was applied under lower ones is forgotten. At most `sequence`.
+    pub lowest_unanswered: u64,
+}
+
+/// A session that was opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenedSession {
+    /// What its client names it by. Nobody can guess it.
+    pub token: String,
+    /// The position of its opening.
+    pub position: u64,
+    /// How many numbers, from the lowest unanswered one on, may be in use at a time.
+    pub outcomes_max: usize,
+    /// After how much log age without a request it expires, in milliseconds.
+    pub expires_after_ms: u64,
+}
 
 /// A node, as its frontend sees it.
 ///
 /// # Contract
-/// - Every call returns: `predict` within its `within` (or little more), `prepare_wipe` within a bound of its own, the rest
-///   without waiting.
+/// - Every call returns: `predict`, `query` and `open_session` within their `within` (or little more), `outcome` and
+///   `prepare_wipe` within a bound of their own, the rest without waiting.
 /// - The future of `predict` may be dropped at any time, because the client went away; what was proposed goes on.
 /// - A clone is the same node.
 pub trait Service: Clone + Send + Sync + 'static {
@@ -28,8 +66,8 @@ pub trait Service: Clone + Send + Sync + 'static {
     /// What is wrong with the request, in words for its client.
     fn check(&self, kind: RequestKind, body: &[u8]) -> Result<(), String>;
 
-    /// Runs one request and waits for its outcome. Without a `key` the node finds one itself; the answer, and
-    /// [`PredictError::Unknown`], name it.
+    /// Runs one request and waits for its outcome. Without a key the node finds one itself; the answer, and
+    /// [`PredictError::Unknown`], name it. Under a key it is handed in, or refused, when its future is first polled.
     ///
     /// # Errors
     /// [`PredictError`], of which only `Unknown` leaves it open whether the request is applied.
@@ -37,9 +75,38 @@ pub trait Service: Clone + Send + Sync + 'static {
         &self,
         kind: RequestKind,
         body: Bytes,
-        key: Option<IdempotencyKey>,
+        identity: Identity,
         within: Duration,
     ) -> impl Future<Output = Result<Answer<Bytes>, PredictError>> + Send;
+
+    /// Asks the model without changing it.
+    ///
+    /// # Errors
+    /// [`QueryError`]; nothing has happened.
+    fn query(
+        &self,
+        body: Bytes,
+        read: Read,
+        within: Duration,
+    ) -> impl Future<Output = Result<QueryAnswer<Bytes>, QueryError>> + Send;
+
+    /// Opens a session for a client.
+    ///
+    /// # Errors
+    /// [`SessionError`].
+    fn open_session(
+        &self,
+        within: Duration,
+    ) -> impl Future<Output = Result<OpenedSession, SessionError>> + Send;
+
+    /// What became of the request under this key.
+    ///
+    /// # Errors
+    /// [`OutcomeError`] says why its outcome is not told.
+    fn outcome(
+        &self,
+        key: &IdempotencyKey,
+    ) -> impl Future<Output = Result<Answer<Bytes>, OutcomeError>> + Send;
 
     /// What the node says of itself.
     fn status(&self) -> Status;

@@ -13,7 +13,7 @@ use super::{Inner, Json, Node};
 use crate::apply::SessionLimits;
 use crate::config::{Checked, NodeConfig};
 use crate::directory::{self, Directory};
-use crate::driver::{FrontDesk, Launch, Shared, Waiters};
+use crate::driver::{FrontDesk, Launch, Queries, Shared, Waiters};
 use crate::log::LogConfig;
 use crate::log::files::{Files, RealFiles};
 use crate::transport::{Hello, Transport};
@@ -52,6 +52,13 @@ impl<T> NodeBuilder<T> {
     /// All nodes and where they are reached; the same list on all nodes.
     pub fn members(mut self, members: MemberList) -> Self {
         self.config.members = members;
+        self
+    }
+
+    /// Whether the node joins a cluster that is there already: it then founds none, and its list need name no more than itself
+    /// and some members. It has to be added ([`Node::add`]). Has no effect once its directory holds a cluster.
+    pub fn join(mut self, join: bool) -> Self {
+        self.config.join = join;
         self
     }
 
@@ -106,14 +113,19 @@ impl<T: Transport> NodeBuilder<T> {
             nonce: random[2],
         }));
         let waiters = Waiters::new(config.limits.proposals_max, config.limits.proposal_bytes_max);
-        let shared = Arc::new(Shared::new(node, waiters));
+        let queries = Queries::new(config.limits.proposals_max, config.limits.proposal_bytes_max);
+        let shared = Arc::new(Shared::new(node, waiters, queries));
         let links = self.transport.start(desk.clone(), Arc::new(shared.inbox.clone()))?;
         let check = predictor.check();
         let launch = launch(&config, &shared, directory, desk, links.clone(), random[3], predictor);
         let (opened, is_open) = oneshot::channel();
         let thread = start_driver(launch, opened, shared.clone())
             .map_err(|error| Error::Internal(format!("no thread for the driver: {error}")))?;
+        #[cfg(feature = "tower")]
+        let permits = Arc::new(tokio::sync::Semaphore::new(config.limits.proposals_max));
         let inner = Arc::new(Inner {
+            #[cfg(feature = "tower")]
+            permits,
             shared,
             config,
             session: FrontendSession::default(),
@@ -153,6 +165,7 @@ fn launch<P>(
         desk,
         directory,
         members: config.members.clone(),
+        join: config.join,
         address: config.members.address(config.node_id).unwrap_or_default().to_owned(),
         limits,
         tick: Duration::from_millis(config.timing.tick_ms),
@@ -185,7 +198,7 @@ fn start_driver<P: Predictor>(
         if let Some(error) = &ended {
             log::error!("node {} stops: {error}", shared.node);
         }
-        shared.waiters.close();
+        shared.close();
         shared.feed.stop();
         shared.inbox.close();
         shared.end(ended.map(Arc::new));

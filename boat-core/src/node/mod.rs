@@ -2,10 +2,16 @@
 
 mod answer;
 mod builder;
+mod client;
+mod members;
+mod outcome;
 mod predict;
+mod query;
 #[cfg(feature = "http")]
 mod service;
 mod session;
+#[cfg(feature = "tower")]
+mod tower;
 mod wipe;
 
 use std::marker::PhantomData;
@@ -19,11 +25,20 @@ use serde::de::DeserializeOwned;
 
 pub use self::answer::Answer;
 pub use self::builder::NodeBuilder;
+pub use self::client::Session;
+pub use self::members::ChangeMembers;
 pub use self::predict::Predict;
+use self::predict::unscoped;
+pub use self::query::{QueryAnswer, QueryRequest, Read};
 use self::session::FrontendSession;
+#[cfg(feature = "tower")]
+pub use self::tower::{NodeRequest, NodeService};
 use crate::config::{Checked, NodeConfig};
 use crate::driver::{Event, Shared};
-use crate::{Check, Error, Events, MemberStatus, NodeId, Phase, RequestKind, Status};
+use crate::{
+    Check, Error, Events, MemberStatus, NodeId, OutcomeError, Phase, QueryError, RequestKind, SessionError,
+    Status,
+};
 
 /// How requests and answers of a [`Node`] look: raw bytes, or a model's own types as JSON.
 pub trait Interface: Send + Sync + 'static {
@@ -90,6 +105,9 @@ pub(crate) struct Inner {
     /// One session is opened at a time, however many requests wait for it.
     opening: tokio::sync::Mutex<()>,
     check: Check,
+    /// One for each request that may be under way by [`NodeService`]s.
+    #[cfg(feature = "tower")]
+    permits: Arc<tokio::sync::Semaphore>,
     thread: std::sync::Mutex<Option<std::thread::JoinHandle<()>>>,
     links: Arc<dyn crate::transport::PeerLinks>,
     /// Held for the node's life: no other process may use the directory.
@@ -185,6 +203,82 @@ impl<I: Interface> Node<I> {
     /// predictor's affair, which sees it as [`RequestKind::Configure`].
     pub fn configure(&self, change: impl Into<Bytes>) -> Predict<'_, Raw> {
         Predict::new(&self.inner, RequestKind::Configure, Ok(change.into()))
+    }
+
+    /// Opens a session: requests in it are told apart by their numbers, so that each is applied once however often it is
+    /// asked, without a key for each. Its outcomes are kept until they are answered; after ten minutes of log age without
+    /// a request it [expires](crate::PredictError::SessionExpired).
+    ///
+    /// # Errors
+    /// [`SessionError`](crate::SessionError).
+    pub async fn session(&self) -> Result<Session<I>, SessionError> {
+        Session::open(self.clone()).await
+    }
+
+    /// What became of the request under `key` ([`Predict::key`], or the one that Boat gave it), if this node knows or can
+    /// find out. Looks again after everything that was answered before; applies nothing.
+    ///
+    /// # Errors
+    /// [`OutcomeError`](crate::OutcomeError).
+    pub async fn outcome(&self, key: &str) -> Result<Answer<I::Response>, OutcomeError> {
+        let answer = self.inner.outcome(unscoped(key), key).await?;
+        let Answer { output, position, term, replayed, key, .. } = answer;
+        let output = I::decode(output).map_err(OutcomeError::Invalid)?;
+        Ok(Answer { output, position, term, replayed, key })
+    }
+
+    /// Asks the model without changing it: [`Model::query`](crate::Model::query). Works on any node, and costs no place in
+    /// the log: the more nodes, the more queries they answer. Await the result, perhaps after [`QueryRequest::within`].
+    ///
+    /// ```
+    /// # use boat_core::{Context, Model, Node, Read};
+    /// # use boat_core::transport::local::LocalNetwork;
+    /// # use serde::{Deserialize, Serialize};
+    /// #[derive(Default, Serialize, Deserialize)]
+    /// struct RunningMean { seen: u64, sum: f64 }
+    ///
+    /// impl Model for RunningMean {
+    ///     type Request = f64;
+    ///     type Response = f64;
+    ///     fn predict(&mut self, _: &Context, x: f64) -> f64 {
+    ///         self.seen += 1;
+    ///         self.sum += x;
+    ///         self.sum / self.seen as f64
+    ///     }
+    ///     /// How far `x` is from the mean so far.
+    ///     fn query(&self, _: &Context, x: f64) -> Option<f64> {
+    ///         Some(x - self.sum / self.seen.max(1) as f64)
+    ///     }
+    /// }
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let node = Node::builder(0)
+    /// #     .data_dir(directory.path())
+    /// #     .members("0=local:0".parse()?)
+    /// #     .transport(LocalNetwork::new().transport())
+    /// #     .start(RunningMean::default())
+    /// #     .await?;
+    /// # node.ready().await?;
+    /// let told = node.predict(2.0).await?;
+    /// let asked = node.query(5.0, Read::Linearizable).await?;
+    /// assert_eq!((asked.output, asked.position, asked.stale), (3.0, told.position, false));
+    /// let asked = node.query(5.0, Read::Local { at_least: told.position }).await?;
+    /// assert_eq!((asked.output, asked.stale), (3.0, true));
+    /// # node.shutdown().await?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn query(&self, request: I::Request, read: Read) -> QueryRequest<'_, I> {
+        QueryRequest::new(&self.inner, I::encode(request), read)
+    }
+
+    /// Waits until this node has applied everything up to `position`.
+    ///
+    /// # Errors
+    /// [`QueryError::Overloaded`], or [`QueryError::Stopped`] when the node stops first.
+    pub async fn reached(&self, position: u64) -> Result<(), QueryError> {
+        self.inner.reach(position).await
     }
 
     /// Waits until the node serves: its log is replayed, it knows of a leader, and nothing older is missing.

@@ -10,12 +10,12 @@ use bytes::Bytes;
 use rand::RngCore;
 use tokio::time::Instant;
 
-use super::session::RetryKey;
+use super::session::{ClientNumbers, Numbers, Open, RetryKey};
 use super::{Answer, Inner, Interface};
 use crate::apply::{Applied, Outcome, Refused, opening_body};
 use crate::driver::{Event, Reply};
 use crate::replica::{Failure, RequestId};
-use crate::{CallOutcome, Origin, PredictError, Request, RequestKind, SessionRequest};
+use crate::{CallOutcome, Origin, PredictError, Request, RequestKind, SessionError, SessionRequest};
 
 /// How many outcomes a frontend asks to have kept, for each request that may wait at one time: a slow one must not hold the
 /// others back.
@@ -35,23 +35,29 @@ pub struct Predict<'a, I: Interface> {
     key: Option<(Bytes, String)>,
     within: Duration,
     checked: bool,
+    /// The client's session, if it asks in one.
+    session: Option<&'a ClientNumbers>,
     interface: PhantomData<fn() -> I>,
 }
 
 impl<'a, I: Interface> Predict<'a, I> {
     pub(super) fn new(inner: &'a Inner, kind: RequestKind, body: Result<Bytes, String>) -> Self {
         let within = inner.request_timeout();
-        Predict { inner, body, kind, key: None, within, checked: false, interface: PhantomData }
+        let (key, session) = (None, None);
+        Predict { inner, body, kind, key, within, checked: false, session, interface: PhantomData }
+    }
+
+    /// Asks in a client's session.
+    pub(super) fn in_session(mut self, session: &'a ClientNumbers) -> Self {
+        self.session = Some(session);
+        self
     }
 
     /// Names the request: a retry with the same key and the same request gets the first outcome, from any node, for ten
     /// minutes at least. Without a key Boat names it itself, see [`Answer::key`].
     pub fn key(self, key: impl Into<String>) -> Self {
         let key = key.into();
-        // As the HTTP frontend writes a key without a caller's token, so that both name the same request and no key can be
-        // made to look like one that has a token.
-        let bytes = [&[0], key.as_bytes()].concat().into();
-        self.scoped_key(bytes, key)
+        self.scoped_key(unscoped(&key), key)
     }
 
     /// Names the request by a client's key within the scope of its token, as the HTTP frontend does.
@@ -85,17 +91,27 @@ impl<'a, I: Interface> Predict<'a, I> {
             (self.inner.check)(self.kind, &body).map_err(PredictError::Invalid)?;
         }
         let asked = Asked { inner: self.inner, kind: self.kind, body, within: self.within };
-        let (outcome, replayed, key) = asked.ask(self.key).await?;
-        let Outcome { position, term, result } = outcome;
-        match result {
-            CallOutcome::Output(output) => {
-                let output = I::decode(output).map_err(PredictError::Invalid)?;
-                Ok(Answer { output, position, term, replayed, key })
-            }
-            CallOutcome::Rejected(reason) => Err(PredictError::Rejected { position, reason }),
-            CallOutcome::Quarantined => Err(PredictError::Quarantined { position }),
-        }
+        let (outcome, replayed, key) = asked.ask(self.key, self.session).await?;
+        let Answer { output, position, term, replayed, key } = answer(outcome, replayed, key)?;
+        let output = I::decode(output).map_err(PredictError::Invalid)?;
+        Ok(Answer { output, position, term, replayed, key })
     }
+}
+
+/// An outcome as whoever asked gets it.
+pub(super) fn answer(outcome: Outcome, replayed: bool, key: String) -> Result<Answer<Bytes>, PredictError> {
+    let Outcome { position, term, result } = outcome;
+    match result {
+        CallOutcome::Output(output) => Ok(Answer { output, position, term, replayed, key }),
+        CallOutcome::Rejected(reason) => Err(PredictError::Rejected { position, reason }),
+        CallOutcome::Quarantined => Err(PredictError::Quarantined { position }),
+    }
+}
+
+/// A key as the HTTP frontend writes one without a caller's token, so that both name the same request and no key can be made
+/// to look like one that has a token.
+pub(super) fn unscoped(key: &str) -> Bytes {
+    [&[0], key.as_bytes()].concat().into()
 }
 
 impl<'a, I: Interface> IntoFuture for Predict<'a, I> {
@@ -107,9 +123,9 @@ impl<'a, I: Interface> IntoFuture for Predict<'a, I> {
     }
 }
 
-/// A sequence number of the frontend's session, given back when it is dropped.
+/// A sequence number of a session, given back when it is dropped.
 struct Number<'a> {
-    inner: &'a Inner,
+    numbers: &'a dyn Numbers,
     request: SessionRequest,
     /// Its client may ask for it again: it stays unanswered.
     is_held: bool,
@@ -118,28 +134,80 @@ struct Number<'a> {
 impl Drop for Number<'_> {
     fn drop(&mut self) {
         if !self.is_held {
-            self.inner.session.answered(self.request);
+            self.numbers.answered(self.request);
         }
     }
 }
 
-struct Asked<'a> {
-    inner: &'a Inner,
-    kind: RequestKind,
-    body: Bytes,
-    within: Duration,
+/// What is asked, and by when.
+pub(super) struct Asked<'a> {
+    pub(super) inner: &'a Inner,
+    pub(super) kind: RequestKind,
+    pub(super) body: Bytes,
+    pub(super) within: Duration,
 }
 
 impl Asked<'_> {
-    async fn ask(&self, key: Option<(Bytes, String)>) -> Result<(Outcome, bool, String), PredictError> {
+    async fn ask(
+        &self,
+        key: Option<(Bytes, String)>,
+        session: Option<&ClientNumbers>,
+    ) -> Result<(Outcome, bool, String), PredictError> {
+        self.check_length()?;
+        match (key, session) {
+            (Some((scoped, key)), Some(session)) => self.ask_again(session, scoped, key).await,
+            (Some((scoped, key)), None) => self.ask_with_key(scoped, key).await,
+            (None, Some(session)) => {
+                let full = PredictError::Overloaded {
+                    waiting: self.inner.config.sessions.session_outcomes_max,
+                    waiting_max: self.inner.config.sessions.session_outcomes_max,
+                    what: "requests of the session",
+                };
+                let (retry, origin) = session.next().ok_or(full)?;
+                self.ask_as(session, retry, origin).await
+            }
+            (None, None) => self.ask_in_session().await,
+        }
+    }
+
+    pub(super) fn check_length(&self) -> Result<(), PredictError> {
         let bytes_max = self.inner.config.limits.request_bytes_max;
-        if self.body.len() > bytes_max {
-            return Err(PredictError::TooLarge { bytes: self.body.len(), bytes_max });
+        match self.body.len() {
+            bytes if bytes > bytes_max => Err(PredictError::TooLarge { bytes, bytes_max }),
+            _ => Ok(()),
         }
-        match key {
-            Some((scoped, key)) => self.ask_with_key(scoped, key).await,
-            None => self.ask_in_session().await,
+    }
+
+    /// Asks under a number of a session, which is free again unless the request's fate is unknown.
+    async fn ask_as(
+        &self,
+        numbers: &dyn Numbers,
+        retry: RetryKey,
+        origin: Origin,
+    ) -> Result<(Outcome, bool, String), PredictError> {
+        let key = retry.to_string();
+        // A client that goes away was never told the key, so nobody asks for this number again.
+        let mut number = Number { numbers, request: retry.request, is_held: false };
+        let result = self.send(origin, &key).await;
+        number.is_held = matches!(result, Err(PredictError::Unknown { .. }));
+        result.map(|(outcome, replayed)| (outcome, replayed, key))
+    }
+
+    /// Asks again under the key of a request of this session; once its fate is known, its number is free.
+    async fn ask_again(
+        &self,
+        session: &ClientNumbers,
+        scoped: Bytes,
+        key: String,
+    ) -> Result<(Outcome, bool, String), PredictError> {
+        let retry = RetryKey::read(&key);
+        let result = self.ask_with_key(scoped, key).await;
+        if let Some(retry) = retry
+            && !matches!(result, Err(PredictError::Unknown { .. }))
+        {
+            session.answered(retry.request);
         }
+        result
     }
 
     async fn ask_with_key(
@@ -151,7 +219,7 @@ impl Asked<'_> {
             return Err(PredictError::Invalid("the key has 0 or more than 65,535 bytes".to_owned()));
         }
         let origin = match RetryKey::read(&key) {
-            Some(retry) => self.retry(retry, &key)?,
+            Some(retry) => self.retry(retry, &key).await?,
             None if self.inner.shared.applied().key_table_full => return Err(PredictError::KeyTableFull),
             None => Origin::Key(scoped),
         };
@@ -160,16 +228,18 @@ impl Asked<'_> {
     }
 
     /// The origin of a request that is asked again under the key that Boat gave it.
-    fn retry(&self, retry: RetryKey, key: &str) -> Result<Origin, PredictError> {
+    async fn retry(&self, retry: RetryKey, key: &str) -> Result<Origin, PredictError> {
         let session = retry.request.session;
+        let asked = Instant::now();
+        self.inner.hear_of(session, self.within).await;
+        // Looked at first: a session that is opened in between is not taken for an expired one.
+        let position = self.inner.shared.applied().position;
         match self.inner.shared.session_secret(session) {
             Some(secret) if retry.is_proved_by(secret) => Ok(retry.origin()),
             Some(_) => Err(PredictError::Invalid(format!("no request was given the key {key}"))),
-            None if session <= self.inner.shared.applied().position => {
-                Err(PredictError::SessionExpired { session })
-            }
+            None if session <= position => Err(PredictError::SessionExpired { session }),
             // This node has not heard of the session yet: its fate is not known here.
-            None => Err(PredictError::Unknown { waited: Duration::ZERO, key: key.to_owned() }),
+            None => Err(PredictError::Unknown { waited: asked.elapsed(), key: key.to_owned() }),
         }
     }
 
@@ -183,24 +253,18 @@ impl Asked<'_> {
                     continue;
                 }
             };
-            let key = retry.to_string();
-            // A client that goes away was never told the key, so nobody asks for this number again.
-            let mut number = Number { inner: self.inner, request: retry.request, is_held: false };
-            match self.send(origin, &key).await {
+            match self.ask_as(&self.inner.session, retry, origin).await {
                 // Never applied: this sequence number was used for nothing else.
                 Err(PredictError::SessionExpired { session }) if tried < SESSIONS_TRIED_MAX => {
                     self.inner.session.expired(session);
                     tried += 1;
                 }
-                result => {
-                    number.is_held = matches!(result, Err(PredictError::Unknown { .. }));
-                    return result.map(|(outcome, replayed)| (outcome, replayed, key));
-                }
+                result => return result,
             }
         }
     }
 
-    async fn send(&self, origin: Origin, key: &str) -> Result<(Outcome, bool), PredictError> {
+    pub(super) async fn send(&self, origin: Origin, key: &str) -> Result<(Outcome, bool), PredictError> {
         let request = Request { kind: self.kind, origin, body: self.body.clone() };
         let applied = self.inner.send(&request, self.within, key).await?;
         let Applied { result, replayed } = applied;
@@ -222,7 +286,7 @@ impl Asked<'_> {
 }
 
 impl Inner {
-    /// Opens a session through the log, unless somebody else has just done so.
+    /// Opens the frontend's own session, unless somebody else has just done so.
     async fn open_session(&self, within: Duration) -> Result<(), PredictError> {
         let asked = Instant::now();
         let leader_wait = Duration::from_millis(self.config.limits.leader_wait_ms).min(within);
@@ -233,23 +297,47 @@ impl Inner {
         }
         let outcomes_max = OUTCOMES_PER_PROPOSAL * self.config.limits.proposals_max;
         let outcomes_max = u32::try_from(outcomes_max).unwrap_or(u32::MAX).min(65_536);
+        let open = self.open(outcomes_max, within).await.map_err(|error| match error {
+            SessionError::TooMany { sessions_max: most } => {
+                PredictError::Overloaded { waiting: most, waiting_max: most, what: "sessions" }
+            }
+            SessionError::Overloaded { waiting, waiting_max } => {
+                PredictError::Overloaded { waiting, waiting_max, what: "requests" }
+            }
+            SessionError::NoLeader(waited) => PredictError::NoLeader(waited),
+            SessionError::DiskFull => PredictError::DiskFull,
+            SessionError::Stopped => PredictError::Stopped,
+        })?;
+        self.session.opened(open);
+        Ok(())
+    }
+
+    /// Opens a session through the log. That one may yet be opened for nobody harms nobody, so every error is definite.
+    pub(super) async fn open(&self, outcomes_max: u32, within: Duration) -> Result<Open, SessionError> {
+        let asked = Instant::now();
         let nonce = rand::rngs::OsRng.next_u64();
         let body = opening_body(outcomes_max);
         let request = Request { kind: RequestKind::OpenSession, origin: Origin::Opening(nonce), body };
-        // That a session may yet be opened for nobody harms nobody, so the request behind it was never asked: definite.
         let applied = self.send(&request, within, "").await.map_err(|error| match error {
-            PredictError::Unknown { .. } => PredictError::NoLeader(asked.elapsed()),
-            definite => definite,
+            PredictError::Overloaded { waiting, waiting_max, .. } => {
+                SessionError::Overloaded { waiting, waiting_max }
+            }
+            PredictError::DiskFull => SessionError::DiskFull,
+            PredictError::Stopped => SessionError::Stopped,
+            _ => SessionError::NoLeader(asked.elapsed()),
         })?;
         match applied.result {
-            Ok(outcome) => {
-                self.session.opened(outcome.position, u64::from(outcomes_max), nonce);
-                Ok(())
-            }
-            Err(_) => {
-                let waiting_max = self.config.sessions.sessions_max;
-                Err(PredictError::Overloaded { waiting: waiting_max, waiting_max, what: "sessions" })
-            }
+            Ok(outcome) => Ok(Open::new(outcome.position, u64::from(outcomes_max), nonce)),
+            Err(_) => Err(SessionError::TooMany { sessions_max: self.config.sessions.sessions_max }),
+        }
+    }
+
+    /// Waits until this node has applied a session's opening, for as long as it would wait for a leader.
+    pub(super) async fn hear_of(&self, session: u64, within: Duration) {
+        if session > self.shared.applied().position {
+            let leader_wait = Duration::from_millis(self.config.limits.leader_wait_ms).min(within);
+            // Whether it came in time is seen afterwards.
+            let _ = tokio::time::timeout(leader_wait, self.reach(session)).await;
         }
     }
 

@@ -3,10 +3,16 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
-use super::{Answer, Node, Predict, Raw};
-use crate::http::{IdempotencyKey, MetricsText, Service};
-use crate::{Alarm, NodeId, PredictError, RequestKind, Status, WipeError};
+use super::predict::{Asked, answer};
+use super::session::{RetryKey, SessionToken};
+use super::{Answer, Node, Predict, QueryAnswer, Raw, Read};
+use crate::http::{IdempotencyKey, Identity, MetricsText, OpenedSession, Service, SessionPlace};
+use crate::{
+    Alarm, NodeId, Origin, OutcomeError, PredictError, QueryError, RequestKind, SessionError, SessionRequest,
+    Status, WipeError,
+};
 
 impl Service for Node {
     fn node(&self) -> NodeId {
@@ -25,14 +31,43 @@ impl Service for Node {
         &self,
         kind: RequestKind,
         body: Bytes,
-        key: Option<IdempotencyKey>,
+        identity: Identity,
         within: Duration,
     ) -> Result<Answer<Bytes>, PredictError> {
-        let predict = Predict::<Raw>::new(&self.inner, kind, Ok(body)).within(within).checked();
-        match key {
-            Some(key) => predict.idempotency_key(&key).await,
-            None => predict.await,
-        }
+        let place = match identity {
+            Identity::Session(place) => place,
+            Identity::Key(key) => {
+                let predict = Predict::<Raw>::new(&self.inner, kind, Ok(body)).within(within).checked();
+                return predict.idempotency_key(&key).await;
+            }
+            Identity::Unnamed => {
+                return Predict::<Raw>::new(&self.inner, kind, Ok(body)).within(within).checked().await;
+            }
+        };
+        let asked = Asked { inner: &self.inner, kind, body, within };
+        asked.ask_in_place(&place).await
+    }
+
+    async fn query(
+        &self,
+        body: Bytes,
+        read: Read,
+        within: Duration,
+    ) -> Result<QueryAnswer<Bytes>, QueryError> {
+        Node::query(self, body, read).within(within).await
+    }
+
+    async fn open_session(&self, within: Duration) -> Result<OpenedSession, SessionError> {
+        let limits = &self.inner.config.sessions;
+        let outcomes_max = limits.session_outcomes_max;
+        let open = self.inner.open(u32::try_from(outcomes_max).unwrap_or(u32::MAX), within).await?;
+        let token = SessionToken::new(open.id, open.secret).to_string();
+        let expires_after_ms = limits.session_age_ms_max;
+        Ok(OpenedSession { token, position: open.id, outcomes_max, expires_after_ms })
+    }
+
+    async fn outcome(&self, key: &IdempotencyKey) -> Result<Answer<Bytes>, OutcomeError> {
+        self.inner.outcome(key.to_bytes(), key.key()).await
     }
 
     fn status(&self) -> Status {
@@ -58,9 +93,41 @@ impl Service for Node {
         for alarm in Alarm::ALL {
             text.sample("boat_alarm", &[("alarm", alarm.name())], u8::from(raised.contains(&alarm)));
         }
+        let queries = self.inner.shared.queries.len();
+        text.gauge("boat_waiting_queries", "Queries that wait for their answers.", queries as f64);
         text.gauge("boat_sessions", "Sessions that are open.", applied.sessions as f64);
         text.gauge("boat_applied_index", "The last applied entry of the log.", applied.index as f64);
         let commit = self.inner.shared.consensus().commit;
         text.gauge("boat_commit_index", "The last committed entry of the log.", commit as f64);
+    }
+}
+
+impl Asked<'_> {
+    /// Asks under the number that a client gives the request in its session.
+    async fn ask_in_place(self, place: &SessionPlace) -> Result<Answer<Bytes>, PredictError> {
+        self.check_length()?;
+        let SessionPlace { token, sequence, lowest_unanswered } = place;
+        let invalid = |why: String| PredictError::Invalid(why);
+        let known = SessionToken::read(token);
+        let token = known.ok_or_else(|| invalid(format!("`{token}` is no session's name")))?;
+        let waiting_max = self.inner.config.sessions.session_outcomes_max;
+        let waiting = usize::try_from(sequence.saturating_sub(*lowest_unanswered)).unwrap_or(usize::MAX);
+        if waiting >= waiting_max {
+            return Err(PredictError::Overloaded { waiting, waiting_max, what: "requests of the session" });
+        }
+        let (session, asked) = (token.session, Instant::now());
+        self.inner.hear_of(session, self.within).await;
+        let position = self.inner.shared.applied().position;
+        let secret = match self.inner.shared.session_secret(session) {
+            Some(secret) if token.is_proved_by(secret) => secret,
+            Some(_) => return Err(invalid(format!("`{token}` is not the name of session {session}"))),
+            None if session <= position => return Err(PredictError::SessionExpired { session }),
+            None => return Err(PredictError::Behind { waited: asked.elapsed(), position }),
+        };
+        let request = SessionRequest { session, sequence: *sequence };
+        let key = RetryKey::new(request, secret).to_string();
+        let origin = Origin::Session { request, lowest_unanswered: *lowest_unanswered };
+        let (outcome, replayed) = self.send(origin, &key).await?;
+        answer(outcome, replayed, key)
     }
 }

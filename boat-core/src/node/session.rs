@@ -1,4 +1,5 @@
-//! This frontend's own session: what makes Boat's retries of requests without a key exact (design D15).
+//! The numbers of open sessions: this frontend's own, which makes Boat's retries of requests without a key exact, and those
+//! of clients (design D15).
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,14 +9,70 @@ use rand_chacha::rand_core::{RngCore, SeedableRng};
 
 use crate::{Origin, SessionRequest};
 
-/// An open session of this frontend.
+/// The numbers of an open session: which come next, and which have no answer.
 #[derive(Debug)]
-struct Open {
-    id: u64,
+pub(super) struct Open {
+    pub(super) id: u64,
     next: u64,
     unanswered: BTreeSet<u64>,
-    outcomes_max: u64,
-    secret: u64,
+    pub(super) outcomes_max: u64,
+    pub(super) secret: u64,
+}
+
+impl Open {
+    /// The session that was opened at this position.
+    pub(super) fn new(id: u64, outcomes_max: u64, secret: u64) -> Self {
+        Open { id, next: 0, unanswered: BTreeSet::new(), outcomes_max, secret }
+    }
+
+    /// The next request's place; `None` when so many numbers, the lowest unanswered one and all behind it, are in use.
+    fn take(&mut self, numbers_max: u64) -> Option<(RetryKey, Origin)> {
+        let lowest = self.unanswered.first().copied().unwrap_or(self.next);
+        if self.next - lowest >= numbers_max {
+            return None;
+        }
+        let request = SessionRequest { session: self.id, sequence: self.next };
+        self.unanswered.insert(self.next);
+        self.next += 1;
+        let key = RetryKey::new(request, self.secret);
+        Some((key, Origin::Session { request, lowest_unanswered: lowest }))
+    }
+}
+
+/// Gives out the numbers of one session.
+pub(super) trait Numbers: Send + Sync {
+    /// The client has its answer, or will not ask again.
+    fn answered(&self, request: SessionRequest);
+}
+
+/// The numbers of a client's session.
+#[derive(Debug)]
+pub(super) struct ClientNumbers(Mutex<Open>);
+
+impl ClientNumbers {
+    pub(super) fn new(open: Open) -> Self {
+        ClientNumbers(Mutex::new(open))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next request's place; `None` when the window is full.
+    pub(super) fn next(&self) -> Option<(RetryKey, Origin)> {
+        let mut open = self.lock();
+        let outcomes_max = open.outcomes_max;
+        open.take(outcomes_max)
+    }
+}
+
+impl Numbers for ClientNumbers {
+    fn answered(&self, request: SessionRequest) {
+        let mut open = self.lock();
+        if open.id == request.session {
+            open.unanswered.remove(&request.sequence);
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -39,16 +96,11 @@ impl FrontendSession {
     pub(super) fn next(&self) -> Option<(RetryKey, Origin)> {
         let mut state = self.lock();
         let open = state.current.as_mut()?;
-        let lowest = open.unanswered.first().copied().unwrap_or(open.next);
-        if open.next - lowest >= open.outcomes_max / 2 {
+        let next = open.take(open.outcomes_max / 2);
+        if next.is_none() {
             state.current = None;
-            return None;
         }
-        let request = SessionRequest { session: open.id, sequence: open.next };
-        open.unanswered.insert(open.next);
-        open.next += 1;
-        let key = RetryKey::new(request, open.secret);
-        Some((key, Origin::Session { request, lowest_unanswered: lowest }))
+        next
     }
 
     /// Whether there is a session to go on in.
@@ -56,17 +108,9 @@ impl FrontendSession {
         self.lock().current.is_some()
     }
 
-    /// Goes on in the session that was opened at this position.
-    pub(super) fn opened(&self, id: u64, outcomes_max: u64, secret: u64) {
-        let open = Open { id, next: 0, unanswered: BTreeSet::new(), outcomes_max, secret };
+    /// Goes on in this session.
+    pub(super) fn opened(&self, open: Open) {
         self.lock().current = Some(open);
-    }
-
-    /// The client has its answer, and will not ask again.
-    pub(super) fn answered(&self, request: SessionRequest) {
-        if let Some(open) = self.lock().current.as_mut().filter(|open| open.id == request.session) {
-            open.unanswered.remove(&request.sequence);
-        }
     }
 
     /// The session is gone: the next request opens another.
@@ -75,6 +119,51 @@ impl FrontendSession {
         if state.current.as_ref().is_some_and(|open| open.id == session) {
             state.current = None;
         }
+    }
+}
+
+impl Numbers for FrontendSession {
+    fn answered(&self, request: SessionRequest) {
+        if let Some(open) = self.lock().current.as_mut().filter(|open| open.id == request.session) {
+            open.unanswered.remove(&request.sequence);
+        }
+    }
+}
+
+/// A session as its client names it: `SESSION-PROOF`. The proof keeps others from asking in its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct SessionToken {
+    pub(super) session: u64,
+    proof: u64,
+}
+
+/// The stream that proves the session itself: no request ever has this number.
+const TOKEN_STREAM: u64 = u64::MAX;
+
+impl SessionToken {
+    pub(super) fn new(session: u64, secret: u64) -> Self {
+        SessionToken { session, proof: proof(secret, TOKEN_STREAM) }
+    }
+
+    /// Reads what [`SessionToken`] displays.
+    pub(super) fn read(token: &str) -> Option<Self> {
+        let (session, proof) = token.split_once('-')?;
+        let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if !digits(session) || !digits(proof) {
+            return None;
+        }
+        Some(SessionToken { session: session.parse().ok()?, proof: u64::from_str_radix(proof, 16).ok()? })
+    }
+
+    /// Whether the session was opened with this secret.
+    pub(super) fn is_proved_by(&self, secret: u64) -> bool {
+        self.proof == proof(secret, TOKEN_STREAM)
+    }
+}
+
+impl std::fmt::Display for SessionToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{:016x}", self.session, self.proof)
     }
 }
 
@@ -142,7 +231,7 @@ mod tests {
     fn the_lowest_unanswered_follows_the_answers() {
         let session = FrontendSession::default();
         assert!(session.next().is_none());
-        session.opened(7, 8, 1);
+        session.opened(Open::new(7, 8, 1));
         let first = session.next().unwrap().0.request;
         let (second, origin) = session.next().unwrap();
         let second = second.request;
@@ -154,15 +243,41 @@ mod tests {
     #[test]
     fn an_unknown_fate_moves_new_requests_to_another_session() {
         let session = FrontendSession::default();
-        session.opened(7, 8, 1);
+        session.opened(Open::new(7, 8, 1));
         let held = session.next().unwrap().0.request;
         for _ in 0..3 {
             session.answered(session.next().unwrap().0.request);
         }
         assert!(session.next().is_none());
-        session.opened(9, 8, 2);
+        session.opened(Open::new(9, 8, 2));
         assert_eq!(session.next().unwrap().0.request.session, 9);
         session.answered(held);
+    }
+
+    #[test]
+    fn a_clients_session_has_room_for_so_many_unanswered_and_no_more() {
+        let numbers = ClientNumbers::new(Open::new(7, 2, 1));
+        let first = numbers.next().unwrap().0.request;
+        let second = numbers.next().unwrap().0.request;
+        assert!(numbers.next().is_none());
+        numbers.answered(second);
+        assert!(numbers.next().is_none(), "the first holds the window back");
+        numbers.answered(SessionRequest { session: 6, ..first });
+        assert!(numbers.next().is_none(), "that was another session's");
+        numbers.answered(first);
+        assert_eq!(lowest(&numbers.next().unwrap().1), 2);
+    }
+
+    #[test]
+    fn a_session_is_proved_by_its_token_and_by_nothing_else() {
+        let token = SessionToken::new(12, 77);
+        assert_eq!(SessionToken::read(&token.to_string()), Some(token));
+        assert!(token.is_proved_by(77) && !token.is_proved_by(78));
+        let key = RetryKey::new(SessionRequest { session: 12, sequence: 0 }, 77);
+        assert_ne!(key.proof, token.proof);
+        for other in ["", "1", "-1", "1-", "+1-1", "1-x", "1-2-3"] {
+            assert_eq!(SessionToken::read(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! Membership changes: how they are written in an entry, and what they make of a membership.
 //!
 //! ```text
-//! change | version u8 = 1 | count u8 | count x (kind u8 | raft id u64) | count u8 | count x member |
+//! change | version u8 = 1 | token u128 | count u8 | count x (kind u8 | raft id u64) | count u8 | count x member |
 //! member | raft id u64 | birth u128 | address_bytes u16 | address |
 //! ```
-//! An empty change leaves a joint one.
+//! An empty change leaves a joint one. The token is that of the operation, or zero. A step that makes a member what it is
+//! already changes no vote, only its address.
 
 use bytes::Bytes;
 use raft::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2};
@@ -13,14 +14,14 @@ use raft::{Changer, ProgressTracker};
 
 use crate::codec::{Malformed, Reader};
 use crate::membership::{put_member, read_member};
-use crate::{Member, Membership, RaftId};
+use crate::{Member, Membership, OperationToken, RaftId};
 
 const VERSION: u8 = 1;
 
 /// One step of a membership change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub(super) enum Step {
+pub(crate) enum Step {
     /// It gets a vote.
     AddVoter = 0,
     /// It leaves.
@@ -31,18 +32,22 @@ pub(super) enum Step {
 
 /// A membership change, as it stands in an entry.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Change {
-    pub(super) steps: Vec<(Step, RaftId)>,
-    /// Birth and address of everybody who is added.
-    pub(super) members: Vec<Member>,
+pub(crate) struct Change {
+    /// The operation that it carries out, if an operator asked for it.
+    pub(crate) token: Option<OperationToken>,
+    pub(crate) steps: Vec<(Step, RaftId)>,
+    /// Birth and address of everybody who is added, or is reached elsewhere now.
+    pub(crate) members: Vec<Member>,
 }
 
 impl Change {
-    pub(super) fn encode(&self) -> Bytes {
+    pub(crate) fn encode(&self) -> Bytes {
         if self.steps.is_empty() {
             return Bytes::new();
         }
-        let mut out = vec![VERSION, self.steps.len() as u8];
+        let mut out = vec![VERSION];
+        out.extend_from_slice(&self.token.map_or(0, |token| token.0).to_le_bytes());
+        out.push(self.steps.len() as u8);
         for (step, id) in &self.steps {
             out.push(*step as u8);
             out.extend_from_slice(&id.0.to_le_bytes());
@@ -60,6 +65,7 @@ impl Change {
         if reader.u8()? != VERSION {
             return Err(Malformed("membership change version"));
         }
+        let token = Some(OperationToken(reader.u128()?)).filter(|token| token.0 != 0);
         let steps = (0..reader.u8()?).map(|_| {
             let step = match reader.u8()? {
                 0 => Step::AddVoter,
@@ -72,7 +78,7 @@ impl Change {
         let steps = steps.collect::<Result<_, _>>()?;
         let members = (0..reader.u8()?).map(|_| read_member(&mut reader)).collect::<Result<_, _>>()?;
         reader.finish()?;
-        Ok(Change { steps, members })
+        Ok(Change { token, steps, members })
     }
 
     /// Raft's form. More than one step is a joint change that ends by itself.
@@ -122,13 +128,19 @@ impl Change {
             learners_next: ids(conf_state.get_learners_next()),
             auto_leave: conf_state.auto_leave,
             members: before.members.clone(),
+            removed: before.removed.clone(),
+            tokens: before.tokens.clone(),
         };
         after.members.extend(self.members.iter().map(|member| (member.raft_id, member.clone())));
         let named = |id: &RaftId| {
             after.is_voter(*id) || after.learners.contains(id) || after.learners_next.contains(id)
         };
-        let keep: Vec<RaftId> = after.members.keys().copied().filter(named).collect();
+        let (keep, gone): (Vec<RaftId>, Vec<RaftId>) = after.members.keys().copied().partition(named);
         after.members.retain(|id, _| keep.contains(id));
+        after.removed.extend(gone);
+        after.removed.drain(..after.removed.len().saturating_sub(Membership::REMOVED_MAX));
+        after.tokens.extend(self.token);
+        after.tokens.drain(..after.tokens.len().saturating_sub(Membership::TOKENS_MAX));
         Ok(after)
     }
 }
@@ -157,7 +169,7 @@ mod tests {
         let raft_id = RaftId::new(NodeId(2), 77);
         let member = Member { raft_id, birth: Birth(5), address: "127.0.0.1:8002".into() };
         let steps = vec![(Step::Remove, RaftId(9)), (Step::AddLearner, raft_id)];
-        let change = Change { steps, members: vec![member] };
+        let change = Change { token: Some(OperationToken(3 << 80)), steps, members: vec![member] };
         let bytes = change.encode();
         assert_eq!(Change::decode(&bytes), Ok(change));
         for cut in 1..bytes.len() {

@@ -6,7 +6,7 @@ use raft::StateRole;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::message::{check, of_peer};
-use super::{Fatal, Replica};
+use super::{Fatal, Output, Replica};
 use crate::transport::{ConsensusKind, ConsensusMessage};
 use crate::{NodeId, RaftId};
 
@@ -97,10 +97,18 @@ impl Replica {
         &mut self,
         from: Option<RaftId>,
         message: ConsensusMessage,
+        outputs: &mut Vec<Output>,
     ) -> Result<(), Fatal> {
         if let Err(unsound) = check(&message, from, self.config.own.raft_id) {
             log::debug!("dropped a {:?} of {}: {unsound}", message.kind, message.from);
             return Ok(());
+        }
+        if self.ignores(&message, outputs) {
+            return Ok(());
+        }
+        if matches!(message.kind, ConsensusKind::Append | ConsensusKind::Heartbeat) {
+            // A leader takes it for a member.
+            self.outside = None;
         }
         self.heard.insert(message.from, self.tick);
         self.election.gone.remove(&message.from.node());

@@ -1,13 +1,19 @@
 //! Handing over leadership, and whether the others can do without this node's disk (design D13, `POST /control`).
 
 use super::{Output, Replica};
-use crate::RaftId;
 use crate::transport::PeerMessage;
+use crate::{NodeId, RaftId};
 
 /// How often a question is asked again, in ticks.
 const ASK_AGAIN_TICKS: u64 = 5;
 /// For how long a no is asked again, in ticks: a voter may be one message behind for a moment.
 const DOUBT_TICKS: u64 = 25;
+
+/// For how long a node that was told that it may leave counts as gone, in ticks: longer than one asks ([`Input::MayLeave`]
+/// comes with 250), so that no late answer finds another node gone, too.
+///
+/// [`Input::MayLeave`]: super::Input::MayLeave
+const PROMISED_TICKS: u64 = 300;
 
 /// This node wants to be wiped, and asks.
 #[derive(Debug)]
@@ -39,6 +45,7 @@ impl Replica {
             let ticket = leaving.ticket;
             if self.is_leader() {
                 if self.can_do_without(own) {
+                    // The next leader answers: it must know of nobody else who was told that he may go.
                     self.hand_over();
                 } else {
                     self.on_leave_answer(ticket, false, outputs);
@@ -59,19 +66,49 @@ impl Replica {
         }
     }
 
+    /// A peer asks whether the others can do without its disk.
+    pub(super) fn on_leave_question(
+        &mut self,
+        from: NodeId,
+        raft_id: RaftId,
+        ticket: u64,
+        outputs: &mut Vec<Output>,
+    ) {
+        if !self.is_leader() {
+            return;
+        }
+        let allowed = self.can_do_without(raft_id);
+        if allowed {
+            self.promised.insert(raft_id, self.tick + PROMISED_TICKS);
+        }
+        let message = PeerMessage::LeaveAnswer { ticket, allowed };
+        outputs.push(Output::Send { to: from, message });
+    }
+
     /// Whether the connected voters other than `leaver`, holding everything committed, are a majority of all voters.
     /// Known to the leader only.
     pub(super) fn can_do_without(&self, leaver: RaftId) -> bool {
-        let own = self.config.own.raft_id;
-        let committed = self.commit();
-        let holds = |id: &&RaftId| {
-            let progress = self.raw.raft.prs().get(id.0);
-            let complete = progress.is_some_and(|progress| progress.matched >= committed);
-            **id != leaver && complete && (**id == own || self.hears(**id))
-        };
+        let holds = |id: &&RaftId| **id != leaver && self.is_dependable(**id);
         let majority =
             |voters: &[RaftId]| voters.is_empty() || voters.iter().filter(holds).count() > voters.len() / 2;
-        self.is_leader() && majority(&self.membership.voters) && majority(&self.membership.voters_outgoing)
+        // A change under way may take another one out.
+        self.is_leader()
+            && !self.raw.raft.has_pending_conf()
+            && majority(&self.membership.voters)
+            && majority(&self.membership.voters_outgoing)
+    }
+
+    /// Whether a voter is connected, holds everything committed, and has not been told that it may leave.
+    pub(super) fn is_dependable(&self, id: RaftId) -> bool {
+        let progress = self.raw.raft.prs().get(id.0);
+        let complete = progress.is_some_and(|progress| progress.matched >= self.commit());
+        let reached = id == self.config.own.raft_id || self.hears(id);
+        complete && reached && !self.promised.contains_key(&id)
+    }
+
+    pub(super) fn forget_promises(&mut self) {
+        let (tick, leads) = (self.tick, self.is_leader());
+        self.promised.retain(|_, until_tick| leads && tick < *until_tick);
     }
 
     /// Hands leadership to the most caught-up voter that is heard. False: there is nobody, or nothing to hand over.
@@ -81,7 +118,8 @@ impl Replica {
             return false;
         }
         let progress = self.raw.raft.prs();
-        let voters = self.membership.voters.iter().filter(|id| **id != own && self.hears(**id));
+        let may = |id: &&RaftId| **id != own && self.hears(**id) && !self.promised.contains_key(*id);
+        let voters = self.membership.voters.iter().filter(may);
         let best = voters.max_by_key(|id| progress.get(id.0).map_or(0, |progress| progress.matched)).copied();
         if let Some(best) = best {
             log::info!("handing leadership over to node {}", best.node());

@@ -1,9 +1,11 @@
-//! Taking in incarnations that lost their disk's contents, and promoting them once they have caught up (design D13).
+//! Taking in incarnations that lost their disk's contents, promoting them once they have caught up, and finding members
+//! that are reached elsewhere (design D13).
 
 use raft::ProgressState;
 
 use super::change::{Change, Step};
 use super::{Output, Replica};
+use crate::membership::is_address;
 use crate::transport::Join;
 use crate::{Member, NodeId, RaftId};
 
@@ -17,13 +19,19 @@ const JOINERS_MAX: usize = 64;
 /// An incarnation that asked to be taken in.
 #[derive(Debug)]
 pub(super) struct Joiner {
-    member: Member,
+    pub(super) member: Member,
     asked_tick: u64,
 }
 
 impl Replica {
+    /// Says who this is: to be taken in, to be found at another address, or to hear from somebody who leads.
     pub(super) fn ask_to_join(&mut self, outputs: &mut Vec<Output>) {
-        if self.is_member() || !self.tick.is_multiple_of(JOIN_AGAIN_TICKS) {
+        if !self.tick.is_multiple_of(JOIN_AGAIN_TICKS) {
+            return;
+        }
+        let known = self.membership.members.get(&self.config.own.raft_id);
+        let settled = known.is_some_and(|known| known.address == self.config.own.address);
+        if settled && self.leader().is_some() {
             return;
         }
         for to in self.connected.iter().copied() {
@@ -31,13 +39,29 @@ impl Replica {
         }
     }
 
-    pub(super) fn on_join(&mut self, from: NodeId, from_raft_id: Option<RaftId>, join: Join) {
+    pub(super) fn on_join(
+        &mut self,
+        from: NodeId,
+        from_raft_id: Option<RaftId>,
+        join: Join,
+        outputs: &mut Vec<Output>,
+    ) {
         let Join { raft_id, birth, address } = join;
-        if from_raft_id != Some(raft_id) || raft_id.node() != from || !self.is_leader() {
+        if from_raft_id != Some(raft_id) || raft_id.node() != from || !is_address(&address) {
             return;
         }
+        let known = self.membership.members.get(&raft_id);
+        if known.is_none() {
+            self.tell_outsider(from, raft_id, outputs);
+        }
+        if known.is_none_or(|known| known.address != address) {
+            // Its place may be held by another incarnation, which must not be cut off.
+            let urgent = known.is_some() || self.membership.incarnation(from).is_none();
+            outputs.push(Output::Reach { node: from, address: address.clone(), urgent });
+        }
         let asked_tick = self.tick;
-        if self.joiners.len() < JOINERS_MAX || self.joiners.contains_key(&raft_id) {
+        let leads = self.is_leader() && !self.membership.removed.contains(&raft_id);
+        if leads && (self.joiners.len() < JOINERS_MAX || self.joiners.contains_key(&raft_id)) {
             self.joiners.insert(raft_id, Joiner { member: Member { raft_id, birth, address }, asked_tick });
         }
     }
@@ -53,17 +77,13 @@ impl Replica {
         }
         if joint {
             // Raft leaves by itself in most cases, but not when the leader that began lost its term half way.
-            return self.propose_change(&Change::default());
+            self.propose_change(&Change::default());
+            return;
         }
-        if let Some(change) = self.due_promotion().or_else(|| self.due_succession()) {
+        let due = self.due_promotion().or_else(|| self.due_move()).or_else(|| self.due_succession());
+        if let Some(change) = due {
             log::info!("proposing a membership change: {change}");
             self.propose_change(&change);
-        }
-    }
-
-    fn propose_change(&mut self, change: &Change) {
-        if let Err(error) = self.raw.propose_conf_change(change.encode().to_vec(), change.to_raft()) {
-            log::debug!("membership change not proposed: {error}");
         }
     }
 
@@ -83,11 +103,26 @@ impl Replica {
             })
         };
         let id = self.membership.learners.iter().filter(|id| self.hears(**id)).find(caught_up)?;
-        Some(Change { steps: vec![(Step::AddVoter, *id)], members: Vec::new() })
+        Some(Change { steps: vec![(Step::AddVoter, *id)], ..Change::default() })
     }
 
-    /// An incarnation that asked succeeds the one that holds its node's place now, unless that one is still heard.
-    fn due_succession(&mut self) -> Option<Change> {
+    /// A member is reached at another address than the membership says.
+    fn due_move(&self) -> Option<Change> {
+        let moved = |member: &&Member| {
+            let known = self.membership.members.get(&member.raft_id);
+            known.is_some_and(|known| known.address != member.address)
+        };
+        let own = std::iter::once(&self.config.own);
+        let member = own.chain(self.joiners.values().map(|joiner| &joiner.member)).find(moved)?;
+        let id = member.raft_id;
+        // It is that already: no vote changes.
+        let step = if self.membership.voters.contains(&id) { Step::AddVoter } else { Step::AddLearner };
+        Some(Change { token: None, steps: vec![(step, id)], members: vec![member.clone()] })
+    }
+
+    /// An incarnation that asked succeeds the one that holds its node's place now, unless that one is still heard. Only
+    /// where it is reached at the same address: two machines that both are node 1 would take turns.
+    fn due_succession(&self) -> Option<Change> {
         let joiners = self.joiners.values().filter(|joiner| {
             let known = self.membership.members.contains_key(&joiner.member.raft_id);
             !known
@@ -98,11 +133,12 @@ impl Replica {
                 log::debug!("node {} is no member: it has to be added", id.node());
                 continue;
             };
-            if self.hears(former.raft_id) || former.raft_id == self.config.own.raft_id {
+            let elsewhere = former.address != joiner.member.address;
+            if elsewhere || self.hears(former.raft_id) || former.raft_id == self.config.own.raft_id {
                 continue;
             }
             let steps = vec![(Step::Remove, former.raft_id), (Step::AddLearner, id)];
-            return Some(Change { steps, members: vec![joiner.member.clone()] });
+            return Some(Change { token: None, steps, members: vec![joiner.member.clone()] });
         }
         None
     }

@@ -9,8 +9,12 @@ mod election;
 mod leave;
 mod members;
 mod message;
+mod operate;
+mod operations;
+mod outside;
 mod pending;
 mod persist;
+mod reads;
 mod slog_bridge;
 mod store;
 
@@ -21,15 +25,22 @@ use raft::{RawNode, StateRole};
 
 use self::leave::Leaving;
 use self::members::Joiner;
+use self::operate::Proposed;
+pub(crate) use self::operations::OPERATIONS_MAX;
+pub use self::operations::OperationResult;
+use self::operations::Operations;
+pub(crate) use self::outside::OutsideView;
 pub use self::pending::{Failure, RequestId};
 use self::pending::{Pending, leader_node};
 use self::persist::Held;
+pub use self::reads::ReadId;
+use self::reads::Reads;
 pub(crate) use self::store::FETCHES_MAX;
 use self::store::Store;
 use crate::command::CommandWriter;
 use crate::log::{HardState, LogEntry, LogWrite};
 use crate::transport::{Forward, ForwardRefusal, ForwardRefused, Join, PeerMessage};
-use crate::{Member, Membership, NodeId, RaftId};
+use crate::{Member, Membership, MembershipOperation, NodeId, OperationToken, RaftId};
 
 /// How many writes may be under way before nothing more is proposed.
 const UNWRITTEN_MAX: usize = 64;
@@ -119,6 +130,16 @@ pub enum Input {
         /// Ticks from now that it waits for a leader, at most.
         leader_within_ticks: u64,
     },
+    /// A read that must see everything that was answered before it came. Answered by [`Output::ReadAt`] or
+    /// [`Output::ReadFailed`].
+    Read {
+        /// What recognizes it.
+        id: ReadId,
+        /// Ticks from now until its time is over.
+        within_ticks: u64,
+        /// Ticks from now that it waits for a leader, at most.
+        leader_within_ticks: u64,
+    },
     /// The write of this mark, and all before it, are durable.
     Persisted(u64),
     /// Requests of this node were applied.
@@ -133,6 +154,15 @@ pub enum Input {
     /// May this node's disk be wiped? Answered by [`Output::MayLeave`].
     MayLeave {
         /// Ticks from now until the answer is no.
+        within_ticks: u64,
+    },
+    /// An operation on the membership that was asked for on this node. Answered by [`Output::Operated`].
+    Operate {
+        /// What recognizes it.
+        token: OperationToken,
+        /// What to do.
+        operation: MembershipOperation,
+        /// Ticks from now until its time is over.
         within_ticks: u64,
     },
     /// The disk is nearly full, or is not any more: whether to propose what others forward.
@@ -178,8 +208,33 @@ pub enum Output {
         /// Why.
         failure: Failure,
     },
+    /// These reads may be answered by whoever has applied everything up to this index.
+    ReadAt {
+        /// Which ones.
+        ids: Vec<ReadId>,
+        /// The entry that must be applied, with all before it.
+        index: u64,
+    },
+    /// No leader confirmed in time what this read must see.
+    ReadFailed(ReadId),
     /// The membership changed: peers and their addresses.
     Membership(Membership),
+    /// A node may be reached at this address, whatever else is known of it.
+    Reach {
+        /// The node.
+        node: NodeId,
+        /// `host:port`.
+        address: String,
+        /// Whether to try there at once, even if the node is connected at another address.
+        urgent: bool,
+    },
+    /// The answer to [`Input::Operate`].
+    Operated {
+        /// Which operation.
+        token: OperationToken,
+        /// What became of it.
+        result: OperationResult,
+    },
     /// The answer to [`Input::MayLeave`]; `None` when nobody could be asked in time.
     MayLeave(Option<bool>),
 }
@@ -210,6 +265,12 @@ pub enum Fatal {
         /// Its term there.
         sent_term: u64,
     },
+    /// This incarnation was removed from the membership.
+    #[error("this node was removed from the cluster, as of entry {index}")]
+    Removed {
+        /// The entry that made the membership what it is.
+        index: u64,
+    },
     /// The consensus library refused what it was given.
     #[error("consensus: {0}")]
     Consensus(String),
@@ -229,6 +290,7 @@ pub struct Replica {
     greeted: BTreeSet<NodeId>,
     connected: BTreeSet<NodeId>,
     pending: Pending,
+    reads: Reads,
     /// The leader and term that waiting requests were sent to.
     sent_to: (u64, u64),
     /// The last entry proposed here that may not be committed yet.
@@ -245,6 +307,13 @@ pub struct Replica {
     election: election::Election,
     leaving: Option<Leaving>,
     leave_tickets: u64,
+    /// Who was told that it may leave, and until when it counts as gone.
+    promised: BTreeMap<RaftId, u64>,
+    operations: Operations,
+    proposed: Option<Proposed>,
+    outside: Option<OutsideView>,
+    /// The entry as of which this incarnation is known to be removed.
+    removed_at: Option<u64>,
     disk_full: bool,
     /// Nothing is proposed before this tick.
     propose_tick: u64,
@@ -279,6 +348,7 @@ impl Replica {
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(config.seed);
         let mut replica = Replica {
             pending: Pending::new(rng.next_u64()),
+            reads: Reads::new(rng.next_u64()),
             rng,
             raw,
             membership,
@@ -300,6 +370,11 @@ impl Replica {
             election: election::Election::default(),
             leaving: None,
             leave_tickets: 0,
+            promised: BTreeMap::new(),
+            operations: Operations::new(config.seed),
+            proposed: None,
+            outside: None,
+            removed_at: None,
             disk_full: false,
             propose_tick: 0,
             config,
@@ -329,10 +404,16 @@ impl Replica {
                 let leader_deadline = self.tick.saturating_add(leader_within_ticks);
                 self.pending.accept(id, encoded, deadline, leader_deadline);
             }
+            Input::Read { id, within_ticks, leader_within_ticks } => {
+                self.on_read(id, within_ticks, leader_within_ticks);
+            }
             Input::Persisted(mark) => self.on_persisted(mark, outputs)?,
             Input::Answered(ids) => ids.iter().for_each(|id| self.pending.answered(id)),
             Input::Fetched { low, entries } => self.on_fetched(low, entries),
             Input::MayLeave { within_ticks } => self.on_may_leave(within_ticks, outputs),
+            Input::Operate { token, operation, within_ticks } => {
+                self.on_change_members(token, operation, within_ticks, outputs);
+            }
             Input::DiskFull(full) => {
                 self.disk_full = full;
                 self.leave_full_disk();
@@ -353,7 +434,15 @@ impl Replica {
         self.draw_election_timeout();
         self.follow_leader();
         self.send_pending(outputs);
+        if !self.operations.is_empty() {
+            self.tick_operations(outputs);
+        }
+        self.ask_for_reads();
         self.take_ready(outputs)?;
+        // Reads that came while a question was under way wait for its answer to ask their own.
+        if self.ask_for_reads() {
+            self.take_ready(outputs)?;
+        }
         self.draw_election_timeout();
         for (low, high, bytes_max) in self.raw.raft.mut_store().take_wanted() {
             outputs.push(Output::Fetch { low, high, bytes_max });
@@ -373,9 +462,11 @@ impl Replica {
         for (id, failure) in self.pending.overdue(self.tick, has_leader) {
             outputs.push(Output::Failed { id, failure });
         }
+        self.fail_late_reads(outputs);
         self.write_late_commit(outputs);
         self.ask_to_join(outputs);
         self.change_members();
+        self.forget_promises();
         self.tick_leaving(outputs);
         if self.tick.is_multiple_of(HAND_OVER_AGAIN_TICKS) {
             self.leave_full_disk();
@@ -397,21 +488,20 @@ impl Replica {
         outputs: &mut Vec<Output>,
     ) -> Result<(), Fatal> {
         match message {
-            PeerMessage::Consensus(message) => return self.on_consensus(from_raft_id, *message),
+            PeerMessage::Consensus(message) => return self.on_consensus(from_raft_id, *message, outputs),
             PeerMessage::Forward(forward) => self.on_forward(from, forward, outputs),
             PeerMessage::ForwardRefused(ForwardRefused { ticket, reason }) => {
                 if let Some((id, failure)) = self.pending.refused(ticket, reason) {
                     outputs.push(Output::Failed { id, failure });
                 }
             }
-            PeerMessage::Join(join) => self.on_join(from, from_raft_id, join),
+            PeerMessage::Join(join) => self.on_join(from, from_raft_id, join, outputs),
+            PeerMessage::Outside(outside) => return self.on_outside(*outside, outputs),
+            PeerMessage::Operate(operate) => self.on_operate(from, *operate, outputs),
+            PeerMessage::OperateAnswer(answer) => self.on_operate_answer(*answer, outputs),
             PeerMessage::LeaveQuestion { raft_id, ticket } => {
-                if from_raft_id == Some(raft_id) && self.is_leader() {
-                    let allowed = self.can_do_without(raft_id);
-                    outputs.push(Output::Send {
-                        to: from,
-                        message: PeerMessage::LeaveAnswer { ticket, allowed },
-                    });
+                if from_raft_id == Some(raft_id) {
+                    self.on_leave_question(from, raft_id, ticket, outputs);
                 }
             }
             PeerMessage::LeaveAnswer { ticket, allowed } => self.on_leave_answer(ticket, allowed, outputs),
@@ -573,6 +663,8 @@ impl Replica {
         for (id, failure) in self.pending.drain() {
             outputs.push(Output::Failed { id, failure });
         }
+        self.abandon_operations(outputs);
+        self.abandon_reads(outputs);
     }
 
     fn join_message(&self) -> PeerMessage {

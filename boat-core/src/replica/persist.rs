@@ -41,7 +41,8 @@ impl Replica {
             if !self.raw.has_ready() {
                 break;
             }
-            let ready = self.raw.ready();
+            let mut ready = self.raw.ready();
+            self.answer_reads(ready.take_read_states(), outputs);
             self.handle_ready(ready, outputs);
         }
         self.hand_out_committed(outputs)
@@ -127,6 +128,14 @@ impl Replica {
     }
 
     fn apply_change(&mut self, changing: Changing, outputs: &mut Vec<Output>) -> Result<(), Fatal> {
+        let own = self.config.own.raft_id;
+        let leaves = self.is_member() && !changing.membership.members.contains_key(&own);
+        if self.is_leader() && !changing.membership.is_voter(own) {
+            // Raft panics over a leader that is no voter. One hands over before it is removed; but one that was elected with
+            // its own removal in the log must step down here.
+            let term = self.raw.raft.term;
+            self.raw.raft.become_follower(term, raft::INVALID_ID);
+        }
         let applied = self.raw.apply_conf_change(&changing.change.to_raft());
         applied.map_err(|error| Fatal::Consensus(error.to_string()))?;
         log::info!(
@@ -141,7 +150,7 @@ impl Replica {
         if let Some(entry) = self.committed.pop_front() {
             self.hand_over_entries(vec![entry], outputs);
         }
-        Ok(())
+        if leaves { self.end_removed(self.membership.index, outputs) } else { Ok(()) }
     }
 
     /// Hands committed entries on, up to the first membership change, which goes to disk first.

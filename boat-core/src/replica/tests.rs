@@ -1,5 +1,7 @@
 use std::collections::BTreeMap;
 
+mod members;
+
 use super::*;
 use crate::{Birth, Command, NodeId, Origin, Request, RequestKind};
 
@@ -10,7 +12,15 @@ struct Cluster {
     committed: BTreeMap<NodeId, Vec<LogEntry>>,
     failed: Vec<(NodeId, RequestId, Failure)>,
     verdicts: Vec<(NodeId, Option<bool>)>,
+    operated: Vec<(NodeId, OperationToken, OperationResult)>,
+    reach: Vec<(NodeId, String)>,
+    /// Replicas that ended because they were removed.
+    removed: Vec<RaftId>,
+    read_at: Vec<(ReadId, u64)>,
+    read_failed: Vec<ReadId>,
     cut: BTreeSet<NodeId>,
+    /// Whose disks hang.
+    stalled: BTreeSet<NodeId>,
 }
 
 fn member(node: u16, incarnation: u64) -> Member {
@@ -35,7 +45,13 @@ impl Cluster {
             committed: BTreeMap::new(),
             failed: Vec::new(),
             verdicts: Vec::new(),
+            operated: Vec::new(),
+            reach: Vec::new(),
+            removed: Vec::new(),
+            read_at: Vec::new(),
+            read_failed: Vec::new(),
             cut: BTreeSet::new(),
+            stalled: BTreeSet::new(),
         };
         for node in 0..nodes {
             cluster.start(
@@ -63,9 +79,17 @@ impl Cluster {
         while let Some((node, input)) = inputs.pop_front() {
             let Some(replica) = self.replicas.get_mut(&node) else { continue };
             let mut outputs = Vec::new();
-            replica.step(1_000, input, &mut outputs).unwrap();
-            replica.flush(&mut outputs).unwrap();
             let own = replica.config.own.raft_id;
+            let stepped = replica.step(1_000, input, &mut outputs);
+            match stepped.and_then(|()| replica.flush(&mut outputs)) {
+                Ok(()) => {}
+                Err(Fatal::Removed { .. }) => {
+                    replica.abandon(&mut outputs);
+                    self.replicas.remove(&node);
+                    self.removed.push(own);
+                }
+                Err(fatal) => panic!("{fatal}"),
+            }
             for output in outputs {
                 match output {
                     Output::Send { to, message } if !self.cut.contains(&to) && !self.cut.contains(&node) => {
@@ -78,7 +102,9 @@ impl Cluster {
                             log.truncate(first.index as usize - 1);
                             log.extend(write.entries);
                         }
-                        inputs.push_back((node, Input::Persisted(mark)));
+                        if !self.stalled.contains(&node) {
+                            inputs.push_back((node, Input::Persisted(mark)));
+                        }
                     }
                     Output::Committed(entries) => self.committed.get_mut(&node).unwrap().extend(entries),
                     Output::Fetch { low, high, .. } => {
@@ -87,6 +113,10 @@ impl Cluster {
                     }
                     Output::Failed { id, failure } => self.failed.push((node, id, failure)),
                     Output::MayLeave(verdict) => self.verdicts.push((node, verdict)),
+                    Output::Operated { token, result } => self.operated.push((node, token, result)),
+                    Output::Reach { node, address, .. } => self.reach.push((node, address)),
+                    Output::ReadAt { ids, index } => self.read_at.extend(ids.iter().map(|id| (*id, index))),
+                    Output::ReadFailed(id) => self.read_failed.push(id),
                 }
             }
         }
@@ -348,4 +378,38 @@ fn a_sole_voter_says_nothing_before_its_term_is_durable() {
     replica.step(1, Input::Persisted(u64::MAX), &mut outputs).unwrap();
     replica.flush(&mut outputs).unwrap();
     assert!(outputs.iter().any(|output| matches!(output, Output::Send { .. })), "{outputs:?}");
+}
+
+#[test]
+fn a_read_on_any_node_gets_the_leaders_commit() {
+    let mut cluster = Cluster::new(3);
+    let leader = cluster.leader();
+    cluster.propose(leader, "a");
+    let commit = cluster.replicas[&leader].commit();
+    for node in 0..3 {
+        let id = ReadId(u64::from(node));
+        cluster.input(NodeId(node), Input::Read { id, within_ticks: 50, leader_within_ticks: 20 });
+    }
+    assert_eq!(cluster.read_at, [(ReadId(0), commit), (ReadId(1), commit), (ReadId(2), commit)]);
+}
+
+#[test]
+fn a_read_of_a_leader_that_is_cut_off_fails_and_so_does_one_without_a_leader() {
+    let mut cluster = Cluster::new(3);
+    let leader = cluster.leader();
+    cluster.cut = BTreeSet::from([leader]);
+    cluster.input(leader, Input::Read { id: ReadId(1), within_ticks: 10, leader_within_ticks: 5 });
+    cluster.tick(9);
+    assert_eq!((cluster.read_at.len(), cluster.read_failed.len()), (0, 0));
+    cluster.tick(1);
+    assert_eq!(cluster.read_failed, [ReadId(1)]);
+    let other = cluster.leader();
+    assert_ne!(other, leader);
+    // By then it has given up leading: nobody is left to ask.
+    cluster.tick(40);
+    assert!(!cluster.replicas[&leader].is_leader());
+    cluster.input(leader, Input::Read { id: ReadId(2), within_ticks: 100, leader_within_ticks: 5 });
+    cluster.tick(5);
+    assert_eq!(cluster.read_failed, [ReadId(1), ReadId(2)]);
+    assert_eq!(cluster.read_at, []);
 }

@@ -49,7 +49,7 @@ impl Asking {
                 NodeInput::Propose { attempt, .. } => {
                     effects.push(Effect::Answer(attempt, Reply::Failed(Failure::NoLeader)));
                 }
-                NodeInput::Replica(_) | NodeInput::Introduced { .. } => {}
+                NodeInput::Replica(_) | NodeInput::Introduced { .. } | NodeInput::Read(_) => {}
             }
         }
         allowed

@@ -104,6 +104,14 @@ faults! {
     AnsweredRetry,
     /// A session had expired.
     SessionExpired,
+    /// A linearizable read was answered.
+    LinearizableRead,
+    /// A read of what a node has was answered, and nothing newer was known to anybody.
+    LocalRead,
+    /// A read of what a node has was answered, and did not show the latest.
+    StaleRead,
+    /// No leader confirmed a linearizable read in time.
+    FailedRead,
 }
 
 /// How often each class happened.

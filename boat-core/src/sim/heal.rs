@@ -26,6 +26,8 @@ pub(super) struct Healing {
     pub(super) served_ms: Option<u64>,
     /// How long everything took.
     pub(super) alike_ms: Option<u64>,
+    /// The reads that must be served, one on each node.
+    pub(super) reads: Vec<u64>,
 }
 
 impl World {
@@ -56,7 +58,9 @@ impl World {
             self.send(sending);
         }
         let began_ms = self.context.now_ms;
-        self.healing = Some(Healing { began_ms, probe: operation, served_ms: None, alike_ms: None });
+        let healing =
+            Healing { began_ms, probe: operation, served_ms: None, alike_ms: None, reads: Vec::new() };
+        self.healing = Some(healing);
         self.context.after(LOOK_MS, Event::Healed);
         Ok(())
     }
@@ -78,6 +82,11 @@ impl World {
         require(served, "L1 a fresh request is served", state)?;
         require(apart.is_none() || passed_ms <= ALIKE_MS_MAX, "L2 all nodes are alike", state)?;
         if apart.is_some() || self.healing.as_ref().is_none_or(|healing| healing.served_ms.is_none()) {
+            return Ok(false);
+        }
+        let reads = || format!("{passed_ms} ms after the faults ended reads wait; {}", self.describe());
+        require(passed_ms <= ALIKE_MS_MAX, "L1 reads are served", reads)?;
+        if !self.reads_healed() {
             return Ok(false);
         }
         if let Some(healing) = &mut self.healing {

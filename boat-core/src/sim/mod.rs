@@ -32,6 +32,7 @@ mod network;
 mod node;
 mod options;
 mod queue;
+mod reads;
 mod replay;
 mod report;
 mod rot;

@@ -16,6 +16,11 @@ impl HashChain {
         }
         hasher.update(body);
         self.0 = hasher.digest();
+        self.state()
+    }
+
+    /// The state, which is the latest output, too.
+    pub(super) fn state(self) -> Bytes {
         Bytes::copy_from_slice(&self.0.to_le_bytes())
     }
 }

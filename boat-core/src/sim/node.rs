@@ -12,6 +12,7 @@ use super::context::{Checked, Context};
 use super::faults::Fault;
 use super::model::HashChain;
 use super::queue::{Event, Life};
+use super::reads::Read;
 use super::rot::{self, OldFile};
 use super::running::Running;
 use super::waiters::{Attempt, Reply};
@@ -38,6 +39,8 @@ pub(super) enum NodeInput {
     Introduced { from: NodeId, said: Box<Introduction> },
     /// A client asks.
     Propose { attempt: Attempt, id: RequestId, encoded: Bytes },
+    /// Somebody reads.
+    Read(Read),
 }
 
 /// How a process ends.
@@ -460,7 +463,8 @@ impl Empty {
                 NodeInput::Propose { attempt, .. } => {
                     effects.push(Effect::Answer(attempt, Reply::Failed(Failure::NoLeader)));
                 }
-                NodeInput::Replica(_) => {}
+                // A node without a cluster has nothing to show.
+                NodeInput::Replica(_) | NodeInput::Read(_) => {}
             }
         }
         for output in outputs {

@@ -9,6 +9,7 @@ use super::queue::{Event, Life};
 use super::replay::Replay;
 use super::waiters::{Reply, Waiters};
 use super::writer::{self, Armed, Trouble, Writer};
+use crate::apply::Due;
 use crate::directory::Directory;
 use crate::log::{Log, LogConfig, LogError, LogReader, Recovered};
 use crate::replica::{Failure, Fatal, Input, Output, Replica, ReplicaConfig, ReplicaStart, RequestId};
@@ -39,6 +40,8 @@ pub(super) struct Running {
     pub(super) writer: Writer,
     pub(super) replay: Replay,
     pub(super) genesis: Genesis,
+    /// Reads that wait until enough is applied.
+    pub(super) due: Due,
     life: Life,
     reader: LogReader,
     waiters: Waiters,
@@ -93,6 +96,7 @@ impl Running {
             writer,
             replay,
             genesis,
+            due: Due::default(),
             life,
             reader,
             waiters,
@@ -123,6 +127,10 @@ impl Running {
                     let within_ticks = 20 + context.up_to(80);
                     Input::Propose { id, encoded, within_ticks, leader_within_ticks: 20 }
                 }
+                NodeInput::Read(read) => match self.begin_read(context, read) {
+                    Some(input) => input,
+                    None => continue,
+                },
             };
             if let Err(fatal) = self.replica.step(clock_ms, input, &mut outputs) {
                 effects.push(unusable(self.node, &fatal)?);
@@ -148,6 +156,7 @@ impl Running {
                 return Ok(effects);
             }
         }
+        self.answer_reads(context, checker)?;
         self.write(context, &mut effects)?;
         Ok(effects)
     }
@@ -196,12 +205,15 @@ impl Running {
                 context.after(wait_ms, Event::FetchDone(self.node, self.life, range));
             }
             Output::Failed { id, failure } => self.fail(context, &id, failure, effects),
+            Output::ReadAt { ids, index } => self.confirm_reads(context, &ids, index),
+            Output::ReadFailed(id) => Self::fail_read(context, checker, id),
             Output::Membership(membership) => {
                 context.count(Fault::ChangeOfMembers);
                 let node = self.node;
                 context.note(membership.index, || describe(node, &membership));
             }
             Output::MayLeave(verdict) => effects.push(Effect::MayLeave(verdict)),
+            Output::Reach { .. } | Output::Operated { .. } => {}
         }
         Ok(())
     }
@@ -338,6 +350,7 @@ impl Running {
         if !answered.is_empty() {
             effects.push(Effect::Input(Input::Answered(answered)));
         }
+        self.answer_reads(context, checker)?;
         self.schedule(context);
         Ok(effects)
     }

@@ -20,6 +20,8 @@ use crate::{MemberList, NodeId};
 pub(super) const FAULTS_MS: u64 = 20;
 /// How often a side of a link looks after its connection, at most, in milliseconds.
 const CONNECT_MS_MAX: u64 = 60;
+/// How often a client that acts reads, too.
+const READS_PER_MILLE: u32 = 300;
 /// How long a node stays down, at most, in milliseconds.
 const DOWN_MS_MAX: u64 = 4_000;
 /// How many events a run takes, at most: one that takes more does not end.
@@ -278,6 +280,9 @@ impl World {
     fn act(&mut self, number: usize) {
         if !self.context.faulty {
             return;
+        }
+        if self.context.chance(READS_PER_MILLE) {
+            self.read();
         }
         let sending =
             self.clients.get_mut(number).and_then(|client| client.act(&mut self.context, &mut self.checker));

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 /// How long anything may take before a test has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
+/// A query at which the model panics.
+pub(crate) const BAD_QUERY: u64 = 666;
+
 /// Adds up what it is asked: every answer depends on every request so far. Feedback counts tenfold.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Sum {
@@ -24,6 +27,11 @@ impl Model for Sum {
         let factor = if context.kind() == RequestKind::Predict { 1 } else { 10 };
         self.sum += factor * request;
         self.sum
+    }
+
+    fn query(&self, _: &Context, request: u64) -> Option<u64> {
+        assert_ne!(request, BAD_QUERY);
+        Some(self.sum + request)
     }
 }
 
@@ -62,6 +70,19 @@ impl Cluster {
             within(node.ready()).await.unwrap();
         }
         nodes
+    }
+}
+
+/// Cuts a node off from all others, or ends that.
+pub(crate) fn isolate(cluster: &Cluster, node: NodeId, cut: bool) {
+    let peers = cluster.config.members.iter().map(|(peer, _)| peer).filter(|peer| *peer != node);
+    for peer in peers {
+        for (from, to) in [(node, peer), (peer, node)] {
+            match cut {
+                true => cluster.network.cut(from, to),
+                false => cluster.network.heal(from, to),
+            }
+        }
     }
 }
 

@@ -9,4 +9,8 @@
 
 mod cluster;
 mod events;
+mod reads;
 mod requests;
+mod sessions;
+#[cfg(feature = "tower")]
+mod tower;

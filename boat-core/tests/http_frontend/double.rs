@@ -5,8 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use boat_core::http::{IdempotencyKey, MetricsText, Service};
-use boat_core::{Answer, BackendStatus, NodeId, Phase, PredictError, RequestKind, Status, WipeError};
+use boat_core::http::{IdempotencyKey, Identity, MetricsText, OpenedSession, Service};
+use boat_core::{
+    Answer, BackendStatus, NodeId, OutcomeError, Phase, PredictError, QueryAnswer, QueryError, Read,
+    RequestKind, SessionError, Status, WipeError,
+};
 use bytes::Bytes;
 use tokio::sync::{Notify, Semaphore};
 
@@ -31,6 +34,12 @@ struct State {
 #[derive(Default)]
 struct Inner {
     applied: Vec<Bytes>,
+    kinds: Vec<RequestKind>,
+    identities: Vec<Identity>,
+    reads: Vec<Read>,
+    next_query_error: Option<QueryError>,
+    next_session_error: Option<SessionError>,
+    next_outcome_error: Option<OutcomeError>,
     withins: Vec<Duration>,
     keys: BTreeMap<Bytes, (Bytes, Answer<Bytes>)>,
     next_error: Option<PredictError>,
@@ -55,6 +64,30 @@ impl Double {
 
     pub(crate) fn applied(&self) -> Vec<Bytes> {
         self.with(|inner| inner.applied.clone())
+    }
+
+    pub(crate) fn last_kind(&self) -> RequestKind {
+        self.with(|inner| *inner.kinds.last().unwrap())
+    }
+
+    pub(crate) fn last_identity(&self) -> Identity {
+        self.with(|inner| inner.identities.last().cloned().unwrap())
+    }
+
+    pub(crate) fn last_read(&self) -> Read {
+        self.with(|inner| *inner.reads.last().unwrap())
+    }
+
+    pub(crate) fn fail_next_query(&self, error: QueryError) {
+        self.with(|inner| inner.next_query_error = Some(error));
+    }
+
+    pub(crate) fn fail_next_session(&self, error: SessionError) {
+        self.with(|inner| inner.next_session_error = Some(error));
+    }
+
+    pub(crate) fn fail_next_outcome(&self, error: OutcomeError) {
+        self.with(|inner| inner.next_outcome_error = Some(error));
     }
 
     pub(crate) fn last_within(&self) -> Duration {
@@ -130,24 +163,69 @@ impl Service for Double {
     }
 
     fn check(&self, kind: RequestKind, body: &[u8]) -> Result<(), String> {
-        assert_eq!(kind, RequestKind::Predict);
+        assert!(matches!(kind, RequestKind::Predict | RequestKind::Feedback));
         let bad = body.windows(CHECKED_OUT.len()).any(|part| part == CHECKED_OUT.as_bytes());
         if bad { Err("`input` must be good".into()) } else { Ok(()) }
     }
 
     async fn predict(
         &self,
-        _: RequestKind,
+        kind: RequestKind,
         body: Bytes,
-        key: Option<IdempotencyKey>,
+        identity: Identity,
         within: Duration,
     ) -> Result<Answer<Bytes>, PredictError> {
-        self.with(|inner| inner.withins.push(within));
+        self.with(|inner| {
+            inner.withins.push(within);
+            inner.kinds.push(kind);
+            inner.identities.push(identity.clone());
+        });
+        let key = if let Identity::Key(key) = identity { Some(key) } else { None };
         if body.windows(HELD.len()).any(|part| part == HELD.as_bytes()) {
             self.0.waiting.add_permits(1);
             self.0.gate.acquire().await.unwrap().forget();
         }
         self.apply(body, key)
+    }
+
+    async fn query(
+        &self,
+        body: Bytes,
+        read: Read,
+        within: Duration,
+    ) -> Result<QueryAnswer<Bytes>, QueryError> {
+        self.with(|inner| {
+            inner.withins.push(within);
+            inner.reads.push(read);
+            let position = inner.applied.len() as u64;
+            let stale = read != Read::Linearizable;
+            inner.next_query_error.take().map_or(Ok(QueryAnswer::new(output(&body), position, stale)), Err)
+        })
+    }
+
+    async fn open_session(&self, within: Duration) -> Result<OpenedSession, SessionError> {
+        self.with(|inner| {
+            inner.withins.push(within);
+            let session = OpenedSession {
+                token: "9-00000000000000ab".to_owned(),
+                position: 9,
+                outcomes_max: 64,
+                expires_after_ms: 600_000,
+            };
+            inner.next_session_error.take().map_or(Ok(session), Err)
+        })
+    }
+
+    async fn outcome(&self, key: &IdempotencyKey) -> Result<Answer<Bytes>, OutcomeError> {
+        self.with(|inner| {
+            if let Some(error) = inner.next_outcome_error.take() {
+                return Err(error);
+            }
+            let (_, answer) = inner.keys.get(&key.to_bytes()).ok_or(OutcomeError::NotFound)?;
+            let mut answer = answer.clone();
+            answer.replayed = true;
+            Ok(answer)
+        })
     }
 
     fn status(&self) -> Status {

@@ -13,8 +13,11 @@ mod connections;
 mod double;
 mod limits;
 mod mutations;
+mod outcomes;
 mod predictions;
+mod queries;
 mod routes;
+mod sessions;
 
 use axum::Router;
 use boat_core::http::{HttpOptions, HttpServer, serve};

@@ -8,6 +8,7 @@
 mod consensus;
 mod hello;
 mod introduction;
+mod membership;
 mod names;
 mod payload;
 mod report;
@@ -83,6 +84,9 @@ impl From<PeerMessage> for Outgoing {
             PeerMessage::LeaveAnswer { ticket, allowed } => {
                 Kind::LeaveAnswer(proto::LeaveAnswer { ticket, allowed })
             }
+            PeerMessage::Outside(outside) => Kind::Outside(membership::encode_outside(*outside)),
+            PeerMessage::Operate(operate) => Kind::Operate(membership::encode_operate(*operate)),
+            PeerMessage::OperateAnswer(answer) => Kind::OperateAnswer(membership::encode_answer(*answer)),
             PeerMessage::Report(said) => Kind::Report(report::encode(*said)),
         };
         Outgoing { envelope: proto::Envelope { message: Some(message) }, payload }
@@ -131,6 +135,11 @@ fn message(envelope: proto::Envelope, payload: &mut Payload) -> Result<PeerMessa
         }
         Kind::LeaveAnswer(proto::LeaveAnswer { ticket, allowed }) => {
             PeerMessage::LeaveAnswer { ticket, allowed }
+        }
+        Kind::Outside(outside) => PeerMessage::Outside(Box::new(membership::decode_outside(outside)?)),
+        Kind::Operate(operate) => PeerMessage::Operate(Box::new(membership::decode_operate(operate)?)),
+        Kind::OperateAnswer(answer) => {
+            PeerMessage::OperateAnswer(Box::new(membership::decode_answer(answer)?))
         }
         Kind::Report(said) => PeerMessage::Report(Box::new(report::decode(said)?)),
     })

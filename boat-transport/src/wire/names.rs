@@ -34,6 +34,6 @@ pub(super) fn digest(bytes: &Bytes) -> Result<Digest, Malformed> {
     bytes_to_u128(bytes).map(Digest).ok_or(Malformed("digest"))
 }
 
-fn bytes_to_u128(bytes: &Bytes) -> Option<u128> {
+pub(super) fn bytes_to_u128(bytes: &Bytes) -> Option<u128> {
     bytes.as_ref().try_into().ok().map(u128::from_be_bytes)
 }

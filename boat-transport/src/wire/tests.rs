@@ -3,9 +3,12 @@ use boat_core::digest::Digest;
 use boat_core::log::{EntryKind, LogEntry};
 use boat_core::transport::{
     Ailments, CHECKPOINTS_MAX, Checkpoint, ConsensusKind, ConsensusMessage, HOLDS_MAX, Hello, Hold,
-    Introduction, Join, Refusal, Report,
+    Introduction, Join, Operate, OperateAnswer, Outside, Refusal, Report, Verdict,
 };
-use boat_core::{Birth, ClusterId, Genesis, Member, MemberList, NodeId, RaftId};
+use boat_core::{
+    Birth, ClusterId, Genesis, Member, MemberList, MembershipOperation, MembershipRefusal, NodeId,
+    OperationToken, RaftId,
+};
 use proptest::prelude::*;
 
 use super::*;
@@ -116,6 +119,56 @@ fn introduction() -> impl Strategy<Value = PeerMessage> {
     )
 }
 
+fn operation() -> impl Strategy<Value = MembershipOperation> {
+    use MembershipOperation::{Add, Promote, Remove, Replace, TransferLeader};
+    (0..6_u8, any::<u16>(), any::<String>()).prop_map(|(kind, node, address)| {
+        let node = NodeId(node);
+        match kind {
+            0 => Add { node, address },
+            1 => Remove { node },
+            2 => Replace { node, address },
+            3 => Promote { node },
+            4 => TransferLeader { to: Some(node) },
+            _ => TransferLeader { to: None },
+        }
+    })
+}
+
+fn verdict() -> impl Strategy<Value = Verdict> {
+    use MembershipRefusal as Refused;
+    (0..11_u8, any::<u64>(), any::<String>()).prop_map(|(kind, index, address)| match kind {
+        0 => Verdict::Done { index },
+        1 => Verdict::Undecided,
+        2 => Verdict::Refused(Refused::WouldLoseQuorum),
+        3 => Verdict::Refused(Refused::ChangeUnderWay),
+        4 => Verdict::Refused(Refused::NotAMember),
+        5 => Verdict::Refused(Refused::AlreadyMember { address }),
+        6 => Verdict::Refused(Refused::NotThere),
+        7 => Verdict::Refused(Refused::OtherAddress { address }),
+        8 => Verdict::Refused(Refused::NotAVoter),
+        9 => Verdict::Refused(Refused::Unreachable),
+        _ => Verdict::Refused(Refused::TooManyMembers),
+    })
+}
+
+/// What is said about changes of the membership.
+fn membership() -> impl Strategy<Value = PeerMessage> {
+    let members = prop::collection::vec((any::<u16>().prop_map(NodeId), any::<String>()), 0..4);
+    let outside = (raft_id(), any::<u64>(), prop::option::of(any::<String>()), members).prop_map(
+        |(raft_id, index, place_held_at, members)| {
+            PeerMessage::Outside(Box::new(Outside { raft_id, index, place_held_at, members }))
+        },
+    );
+    let operate = (any::<(u64, u64, u128)>(), operation()).prop_map(|((ticket, term, token), operation)| {
+        let token = OperationToken(token);
+        PeerMessage::Operate(Box::new(Operate { ticket, term, token, operation }))
+    });
+    let answer = (any::<u64>(), verdict()).prop_map(|(ticket, verdict)| {
+        PeerMessage::OperateAnswer(Box::new(OperateAnswer { ticket, verdict }))
+    });
+    prop_oneof![outside, operate, answer]
+}
+
 fn report() -> impl Strategy<Value = PeerMessage> {
     let checkpoint = any::<(u64, u128)>();
     let checkpoint =
@@ -147,6 +200,7 @@ fn any_message() -> impl Strategy<Value = PeerMessage> {
         consensus(),
         forward,
         introduction(),
+        membership(),
         join,
         (any::<u64>(), 0..3_usize).prop_map(|(ticket, reason)| {
             use ForwardRefusal::{DiskFull, NotLeader, Overloaded};

@@ -36,14 +36,14 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Starts it and waits until all nodes are ready.
-    pub(crate) fn start() -> Self {
-        let started = (0..STARTS_MAX).find_map(|_| Cluster::try_start());
+    /// Starts it in this environment, and waits until all nodes are ready.
+    pub(crate) fn start(environment: &[(&str, &str)]) -> Self {
+        let started = (0..STARTS_MAX).find_map(|_| Cluster::try_start(environment));
         started.expect("it starts: a port was taken each time")
     }
 
     /// None: a port was taken after all.
-    fn try_start() -> Option<Self> {
+    fn try_start(environment: &[(&str, &str)]) -> Option<Self> {
         let ports = free_ports();
         let temporary = tempfile::tempdir().expect("a directory");
         let flags = [("--http-port", 0), ("--peer-port", NODES), ("--query-port", 2 * NODES)];
@@ -52,6 +52,7 @@ impl Cluster {
             .args(flags)
             .env("TMPDIR", temporary.path())
             .env("RUST_LOG", "info")
+            .envs(environment.iter().copied())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()

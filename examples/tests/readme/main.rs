@@ -32,7 +32,7 @@ fn the_walk_through_goes_as_the_readme_says() {
     let commands: Vec<text::Step> =
         blocks(&readme, "console").iter().flat_map(|block| steps(block)).collect();
     assert!(commands.len() >= 7, "only {} commands were found", commands.len());
-    let mut cluster = Cluster::start();
+    let mut cluster = Cluster::start(&[]);
     for step in &commands {
         match step.command.split_once(' ') {
             Some(("curl", _)) => cluster.curl(step),
@@ -43,6 +43,17 @@ fn the_walk_through_goes_as_the_readme_says() {
             _ => panic!("the test does not know how to do `{}`", step.command),
         }
     }
+    cluster.end();
+}
+
+#[test]
+fn the_http_interface_answers_as_its_page_says() {
+    let page = read("docs/http-api.md");
+    assert!(page.contains("\nBOAT_STATELESS=true cargo run --release --example three_node\n"));
+    let commands: Vec<text::Step> = blocks(&page, "console").iter().flat_map(|block| steps(block)).collect();
+    assert!(commands.len() >= 6, "only {} commands were found", commands.len());
+    let mut cluster = Cluster::start(&[("BOAT_STATELESS", "true")]);
+    commands.iter().for_each(|step| cluster.curl(step));
     cluster.end();
 }
 

@@ -2,21 +2,21 @@
 //!
 //! ```text
 //! index u64 | auto_leave u8
-//! four lists: voters, learners, voters_outgoing, learners_next, each: count u16 | count x raft_id u64
+//! five lists: voters, learners, voters_outgoing, learners_next, removed, each: count u16 | count x raft_id u64
 //! members: count u16 | count x (raft_id u64 | birth u128 | address: count u16 | bytes)
+//! tokens: count u16 | count x u128
 //! ```
 
 use std::collections::BTreeMap;
 
 use crate::codec::{Malformed, Reader, put_text};
-use crate::{Birth, Member, Membership, RaftId};
+use crate::{Birth, Member, Membership, OperationToken, RaftId};
 
 /// Why a membership cannot be written; checked before anything is.
 pub(crate) fn check(membership: &Membership) -> Result<(), &'static str> {
-    let lists =
-        [&membership.voters, &membership.learners, &membership.voters_outgoing, &membership.learners_next];
     let max = usize::from(u16::MAX);
-    if lists.iter().any(|list| list.len() > max) || membership.members.len() > max {
+    let counts = [membership.members.len(), membership.tokens.len()];
+    if lists(membership).iter().map(|list| list.len()).chain(counts).any(|count| count > max) {
         return Err("a membership of more than 65,535 members");
     }
     if membership.members.values().any(|member| member.address.len() > max) {
@@ -32,9 +32,7 @@ pub(crate) fn check(membership: &Membership) -> Result<(), &'static str> {
 pub(crate) fn put(out: &mut Vec<u8>, membership: &Membership) {
     out.extend_from_slice(&membership.index.to_le_bytes());
     out.push(u8::from(membership.auto_leave));
-    for ids in
-        [&membership.voters, &membership.learners, &membership.voters_outgoing, &membership.learners_next]
-    {
+    for ids in lists(membership) {
         out.extend_from_slice(&(ids.len() as u16).to_le_bytes());
         out.extend(ids.iter().flat_map(|id| id.0.to_le_bytes()));
     }
@@ -44,6 +42,13 @@ pub(crate) fn put(out: &mut Vec<u8>, membership: &Membership) {
         out.extend_from_slice(&member.birth.0.to_le_bytes());
         put_text(out, &member.address);
     }
+    out.extend_from_slice(&(membership.tokens.len() as u16).to_le_bytes());
+    out.extend(membership.tokens.iter().flat_map(|token| token.0.to_le_bytes()));
+}
+
+fn lists(membership: &Membership) -> [&Vec<RaftId>; 5] {
+    let Membership { voters, learners, voters_outgoing, learners_next, removed, .. } = membership;
+    [voters, learners, voters_outgoing, learners_next, removed]
 }
 
 /// Reads one membership, which must be all of `bytes`.
@@ -65,7 +70,9 @@ pub(crate) fn get(bytes: &[u8]) -> Result<Membership, Malformed> {
         learners: ids(&mut reader)?,
         voters_outgoing: ids(&mut reader)?,
         learners_next: ids(&mut reader)?,
+        removed: ids(&mut reader)?,
         members: members(&mut reader)?,
+        tokens: tokens(&mut reader)?,
     };
     reader.finish()?;
     Ok(membership)
@@ -74,6 +81,11 @@ pub(crate) fn get(bytes: &[u8]) -> Result<Membership, Malformed> {
 fn ids(reader: &mut Reader<'_>) -> Result<Vec<RaftId>, Malformed> {
     let count = reader.u16()?;
     (0..count).map(|_| reader.u64().map(RaftId)).collect()
+}
+
+fn tokens(reader: &mut Reader<'_>) -> Result<Vec<OperationToken>, Malformed> {
+    let count = reader.u16()?;
+    (0..count).map(|_| reader.u128().map(OperationToken)).collect()
 }
 
 fn members(reader: &mut Reader<'_>) -> Result<BTreeMap<RaftId, Member>, Malformed> {
@@ -105,6 +117,8 @@ mod tests {
             learners_next: vec![],
             auto_leave: true,
             members: (1..4).map(|id| (RaftId(id), member(id))).collect(),
+            removed: vec![RaftId(7)],
+            tokens: vec![OperationToken(1 << 90)],
         }
     }
 

@@ -12,6 +12,7 @@ mod memory;
 mod once;
 mod one_order;
 mod operations;
+mod reads;
 mod real_time;
 mod sent;
 mod shadow;
@@ -25,6 +26,7 @@ use self::log_matching::{LogMatching, Print};
 use self::memory::Memory;
 use self::one_order::OneOrder;
 pub(super) use self::operations::{Book, Operation};
+use self::reads::Reads;
 pub(super) use self::shadow::Shadow;
 use self::votes::Votes;
 use super::context::Checked;
@@ -32,6 +34,7 @@ use super::waiters::{Attempt, Reply};
 use crate::apply::Outcome;
 use crate::log::{LogEntry, LogWrite, Recovered};
 use crate::replica::{Output, Replica};
+use crate::transport::ConsensusKind;
 use crate::{NodeId, RaftId, Request};
 
 /// Something that must never be, was.
@@ -50,6 +53,7 @@ pub(super) fn require(holds: bool, invariant: &'static str, what: impl FnOnce() 
 #[derive(Debug, Default)]
 pub(super) struct Checker {
     pub(super) book: Book,
+    pub(super) reads: Reads,
     order: OneOrder,
     votes: Votes,
     leaders: Leaders,
@@ -86,8 +90,11 @@ impl Checker {
             Output::Send { message, .. } => {
                 if let crate::transport::PeerMessage::Consensus(message) = message {
                     self.votes.sent(message)?;
-                    let before = (message.index, message.log_term);
-                    self.matching.stand(id, before, message.entries.iter().map(Print::of))?;
+                    // In other kinds an entry is no entry, but the context of a read.
+                    if message.kind == ConsensusKind::Append {
+                        let before = (message.index, message.log_term);
+                        self.matching.stand(id, before, message.entries.iter().map(Print::of))?;
+                    }
                     if votes::is_in_own_term(message) {
                         let known = self.terms.entry(id).or_default();
                         *known = (*known).max(message.term);
@@ -148,13 +155,18 @@ impl Checker {
                 Ok(outcome) => {
                     acked::check(&self.order, &self.book, attempt, outcome)?;
                     once::answered(&self.book, attempt, outcome)?;
-                    self.book.acked(outcome.position);
+                    self.book.ack(outcome.position);
                     Ok(())
                 }
                 Err(refused) => once::refused(&self.book, attempt, refused),
             },
             Reply::Failed(failure) => honest::failed(&mut self.book, attempt, *failure),
         }
+    }
+
+    /// A read is answered with the model's state at this position. Whether it was to be linearizable.
+    pub(super) fn read(&mut self, number: u64, position: u64, state: &bytes::Bytes) -> Checked<bool> {
+        self.reads.answered(&self.order, number, position, state)
     }
 
     /// The highest position that a node gave.

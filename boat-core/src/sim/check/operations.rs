@@ -50,7 +50,6 @@ impl Operation {
 pub(in super::super) struct Book {
     pub(super) operations: Vec<Operation>,
     by_id: BTreeMap<RequestId, usize>,
-    /// The highest position that a client was answered.
     pub(super) acked: u64,
 }
 
@@ -115,7 +114,12 @@ impl Book {
         self.operations.get(number).map_or(0, |operation| operation.fates.len())
     }
 
-    pub(super) fn acked(&mut self, position: u64) {
+    /// The highest position that a client was answered.
+    pub(in super::super) fn acked(&self) -> u64 {
+        self.acked
+    }
+
+    pub(super) fn ack(&mut self, position: u64) {
         self.acked = self.acked.max(position);
     }
 

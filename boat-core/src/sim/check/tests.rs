@@ -41,7 +41,7 @@ fn a_request_that_nobody_sent_is_found() {
 #[test]
 fn a_request_that_stands_before_what_was_answered_earlier_is_found() {
     let mut book = Book::default();
-    book.acked(5);
+    book.ack(5);
     let operation = book.begin(0, &request("a", "1"), None);
     let operation = book.get(operation).unwrap();
     assert!(real_time::check(operation, 6).is_ok());

@@ -1,0 +1,89 @@
+//! Incarnations outside the membership: they are told so, and none that was in it ever comes back.
+
+use super::{Fatal, Output, Replica};
+use crate::transport::{ConsensusKind, ConsensusMessage, Outside, PeerMessage};
+use crate::{NodeId, RaftId};
+
+impl Replica {
+    /// Tells an incarnation that it is not in the membership, and who is.
+    pub(super) fn tell_outsider(&self, to: NodeId, raft_id: RaftId, outputs: &mut Vec<Output>) {
+        if !self.is_member() {
+            return;
+        }
+        let place = self.membership.incarnation(raft_id.node());
+        let members = self.membership.members.values();
+        let outside = Outside {
+            raft_id,
+            index: self.membership.index,
+            place_held_at: place.map(|member| member.address.clone()),
+            members: members.map(|member| (member.raft_id.node(), member.address.clone())).collect(),
+        };
+        outputs.push(Output::Send { to, message: PeerMessage::Outside(Box::new(outside)) });
+    }
+
+    /// Whether nothing is to be heard from an incarnation any more: it was removed. One that campaigns is told so; by PreVote
+    /// it has raised no term.
+    pub(super) fn ignores(&self, message: &ConsensusMessage, outputs: &mut Vec<Output>) -> bool {
+        let from = message.from;
+        let removed = self.membership.removed.contains(&from);
+        if removed && matches!(message.kind, ConsensusKind::RequestPreVote | ConsensusKind::RequestVote) {
+            self.tell_outsider(from.node(), from, outputs);
+        }
+        removed
+    }
+
+    /// A member says that this incarnation is not in the membership.
+    ///
+    /// # Errors
+    /// [`Fatal::Removed`] if it once was: incarnations never come back.
+    pub(super) fn on_outside(&mut self, outside: Outside, outputs: &mut Vec<Output>) -> Result<(), Fatal> {
+        let Outside { raft_id, index, place_held_at, members } = outside;
+        let own_index = self.membership.index;
+        // Who says so may lag behind.
+        if raft_id != self.config.own.raft_id || index < own_index {
+            return Ok(());
+        }
+        if self.is_member() {
+            return if index > own_index { self.end_removed(index, outputs) } else { Ok(()) };
+        }
+        for (node, address) in members {
+            // The genesis and the configured list may both be old.
+            outputs.push(Output::Reach { node, address, urgent: false });
+        }
+        if self.outside.as_ref().is_none_or(|known| known.place_held_at != place_held_at) {
+            match &place_held_at {
+                Some(address) if *address == self.config.own.address => {
+                    log::info!("this node asks to be taken in, in the place of its former incarnation");
+                }
+                Some(address) => log::warn!(
+                    "this node's place is held by another, at {address}: it is taken in once it is asked to replace that one"
+                ),
+                None => log::warn!("this node is no member of the cluster: it is taken in once it is added"),
+            }
+        }
+        let joins_by_itself = place_held_at.as_ref() == Some(&self.config.own.address);
+        self.outside = Some(OutsideView { place_held_at, joins_by_itself });
+        Ok(())
+    }
+
+    /// This incarnation has left the membership.
+    pub(super) fn end_removed(&mut self, index: u64, outputs: &mut Vec<Output>) -> Result<(), Fatal> {
+        self.removed_at = Some(index);
+        self.tick_operations(outputs);
+        Err(Fatal::Removed { index })
+    }
+
+    /// What this incarnation was told, while it is outside the membership.
+    pub(crate) fn outside(&self) -> Option<&OutsideView> {
+        self.outside.as_ref().filter(|_| !self.is_member())
+    }
+}
+
+/// What an incarnation outside the membership was told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OutsideView {
+    /// Where the incarnation is reached that holds the node's place.
+    pub(crate) place_held_at: Option<String>,
+    /// Whether that one is a former incarnation of this node, which it succeeds by itself.
+    pub(crate) joins_by_itself: bool,
+}
