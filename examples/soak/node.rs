@@ -11,6 +11,8 @@ use super::{Failure, NODE};
 
 /// How long a node may take to end when it is told to.
 const END_MAX: Duration = Duration::from_secs(20);
+/// How long a node that ended by itself stays down.
+const REST: Duration = Duration::from_millis(300);
 /// How often is looked whether it has.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
@@ -22,11 +24,13 @@ pub(crate) struct Node {
     data: PathBuf,
     output: PathBuf,
     process: Option<Child>,
+    /// When it ended by itself the last time.
+    ended: Option<Instant>,
 }
 
 impl Node {
     pub(crate) fn new(number: u16, flags: Vec<String>, data: PathBuf, output: PathBuf) -> Self {
-        Node { number, flags, data, output, process: None }
+        Node { number, flags, data, output, process: None, ended: None }
     }
 
     pub(crate) fn data(&self) -> &Path {
@@ -35,7 +39,7 @@ impl Node {
 
     /// Starts the process, unless one runs. What it prints is added to the node's file.
     pub(crate) fn start(&mut self) -> Result<(), Failure> {
-        if self.is_running()? {
+        if self.is_running()? || self.ended.is_some_and(|ended| ended.elapsed() < REST) {
             return Ok(());
         }
         let output = std::fs::File::options().create(true).append(true).open(&self.output)?;
@@ -52,8 +56,8 @@ impl Node {
         let Some(process) = &mut self.process else { return Ok(false) };
         let Some(status) = process.try_wait()? else { return Ok(true) };
         self.process = None;
-        let number = self.number;
-        log::warn!("node {number} ended by itself: {status}");
+        self.ended = Some(Instant::now());
+        log::info!("node {} ended: {status}", self.number);
         Ok(false)
     }
 

@@ -61,7 +61,8 @@ pub enum Record {
         /// Whether it asked for everything that had been answered before; else any earlier state is good.
         linearizable: bool,
     },
-    /// A node holds this request at this position. Either all positions of a node are told, or none.
+    /// A node holds this request at this position. Either all positions of a node are told, from 1 on, or none; those of the last
+    /// requests may be missing where [`Record::Ended`] tells of them.
     Applied {
         /// Which node.
         node: u16,
