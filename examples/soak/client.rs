@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use boat_clipper::ModelKind;
 use boat_core::history::Record;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -23,6 +24,10 @@ use super::records::Records;
 
 /// How long a client waits for one answer, at least and at most, in milliseconds: some are less patient than the nodes.
 const PATIENCE_MS: (u64, u64) = (300, 12_000);
+/// After one answer in so many a client reads.
+const READ_ONE_IN: u32 = 4;
+/// How long a read may take.
+const READ_MAX: Duration = Duration::from_secs(5);
 /// How long a client rests after an answer, at most, in milliseconds.
 const REST_MS_MAX: u64 = 20;
 /// How long a client waits before it asks again, at most, in milliseconds.
@@ -38,12 +43,19 @@ pub(crate) struct Clients {
 }
 
 /// Starts so many clients.
-pub(crate) fn start(count: u16, cluster: &Cluster, records: &Arc<Records>, seed: u64) -> Clients {
+pub(crate) fn start(
+    (count, model): (u16, ModelKind),
+    cluster: &Cluster,
+    records: &Arc<Records>,
+    seed: u64,
+) -> Clients {
     let (stop, stopped) = watch::channel(false);
     let client = |number: u16| {
         let connections = cluster.addresses().into_iter().map(Connection::new).collect();
         let random = ChaCha8Rng::seed_from_u64(seed ^ u64::from(number));
-        let client = Client { number, connections, records: records.clone(), random };
+        // A model whose predictions change its state answers no queries.
+        let reads = model == ModelKind::Echo;
+        let client = Client { number, connections, reads, records: records.clone(), random };
         tokio::spawn(client.run(stopped.clone()))
     };
     Clients { tasks: (0..count).map(client).collect(), stop }
@@ -66,6 +78,7 @@ impl Clients {
 struct Client {
     number: u16,
     connections: Vec<Connection>,
+    reads: bool,
     records: Arc<Records>,
     random: ChaCha8Rng,
 }
@@ -78,8 +91,24 @@ impl Client {
             }
             let operation = format!("client-{}/{count}", self.number);
             self.ask(&operation, &stopped).await?;
+            if self.reads && self.random.gen_ratio(1, READ_ONE_IN) {
+                self.read().await?;
+            }
             let rest_ms = self.random.gen_range(0..=REST_MS_MAX);
             tokio::time::sleep(Duration::from_millis(rest_ms)).await;
+        }
+        Ok(())
+    }
+
+    /// Reads from some node what everybody must have been answered before. A read that fails is not tried again.
+    async fn read(&mut self) -> Result<(), Failure> {
+        let place = self.random.gen_range(0..self.connections.len());
+        let Some(connection) = self.connections.get_mut(place) else { return Ok(()) };
+        let from_us = self.records.now_us();
+        let Ok(reply) = connection.query(READ_MAX).await else { return Ok(()) };
+        if reply.status == 200 {
+            let (to_us, position) = (self.records.now_us(), reply.position()?);
+            self.records.push(Record::Read { from_us, to_us, position, linearizable: true });
         }
         Ok(())
     }
@@ -147,6 +176,13 @@ impl Connection {
         let request = Request::post("/predict").header("host", "boat").header("idempotency-key", key);
         let request = request.header("content-type", "application/json").body(Full::from(body))?;
         self.exchange(request, within).await
+    }
+
+    /// A linearizable read.
+    pub(crate) async fn query(&mut self, within: Duration) -> Result<Reply, Failure> {
+        let request =
+            Request::post("/query").header("host", "boat").header("content-type", "application/json");
+        self.exchange(request.body(Full::from(r#"{"input":"?"}"#))?, within).await
     }
 
     /// One exchange. A connection on which an answer is missing is not used again.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use boat_clipper::ModelKind;
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -49,7 +50,7 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     /// Starts three nodes with their data below `path`, and waits until they serve.
-    pub(crate) async fn start(path: &Path, minutes: f64) -> Result<Self, Failure> {
+    pub(crate) async fn start(path: &Path, minutes: f64, model: ModelKind) -> Result<Self, Failure> {
         let numbers = || 0..NODES;
         let pairs = numbers().flat_map(|from| numbers().map(move |to| (from, to)));
         let pairs: Vec<(u16, u16)> = pairs.filter(|(from, to)| from != to).collect();
@@ -75,7 +76,7 @@ impl Cluster {
                 ("--data-dir", data.display().to_string()),
                 ("--http-address", Node::address(node, PORTS.1).to_string()),
                 ("--backend", "none".to_owned()),
-                ("--model", "hash-chain".to_owned()),
+                ("--model", model.to_string()),
             ];
             let flags = flags.into_iter().chain(SMALL.map(|(flag, value)| (flag, value.to_owned())));
             let flags = flags.flat_map(|(flag, value)| [flag.to_owned(), value]).collect();

@@ -17,6 +17,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use boat_clipper::ModelKind;
 use boat_core::supervisor::TemporaryDirectory;
 use clap::Parser;
 use examples::{NodeArguments, exit_code, or_exit, start_logging};
@@ -45,6 +46,9 @@ struct Arguments {
     /// How many clients ask at the same time
     #[arg(long, default_value_t = 4)]
     clients: u16,
+    /// Which model: echo, which clients also read, or hash-chain, whose every answer depends on all requests so far
+    #[arg(long, default_value_t = ModelKind::Echo)]
+    model: ModelKind,
     /// Write what clients and nodes saw into this file, one JSON record a line
     #[arg(long, value_name = "FILE")]
     history: Option<PathBuf>,
@@ -74,7 +78,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     let data = TemporaryDirectory::create("soak")?;
     say(&format!("seed {seed}, {} minutes, data in {}", arguments.minutes, data.path().display()));
     let records = Arc::new(Records::default());
-    let mut cluster = Cluster::start(data.path(), arguments.minutes).await?;
+    let mut cluster = Cluster::start(data.path(), arguments.minutes, arguments.model).await?;
     let broken = break_it(&arguments, seed, &mut cluster, &records).await;
     let judged = match broken {
         Ok(()) => ending::judge(cluster, &records).await,
@@ -91,13 +95,14 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Err(failure) => {
             let kept = data.path().with_extension("failed");
             std::fs::rename(data.path(), &kept)?;
-            let again = format!("soak --seed {seed} --minutes {}", arguments.minutes);
+            let Arguments { minutes, model, .. } = arguments;
+            let again = format!("soak --seed {seed} --minutes {minutes} --model {model}");
             Err(format!("{failure}\nseen with: {again}\ndata and logs are kept in {}", kept.display()).into())
         }
     }
 }
 
-/// Lets clients ask while nemeses strike, until the time is over; then everything is healed, and each client has an answer.
+/// Lets clients ask while nemeses strike, until the time is over and each has struck; then everything is healed, and each client has an answer.
 async fn break_it(
     arguments: &Arguments,
     seed: u64,
@@ -105,11 +110,11 @@ async fn break_it(
     records: &Arc<Records>,
 ) -> Result<(), Failure> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let clients = client::start(arguments.clients, cluster, records, random.next_u64());
+    let clients = client::start((arguments.clients, arguments.model), cluster, records, random.next_u64());
     let mut nemeses = Nemeses::new(random);
     let until = Instant::now() + Duration::from_secs_f64(arguments.minutes.max(0.0) * 60.0);
     let mut said = Instant::now();
-    while Instant::now() < until {
+    while Instant::now() < until || !nemeses.missing().is_empty() {
         nemeses.strike(cluster).await?;
         if said.elapsed() >= SAY_EVERY {
             said = Instant::now();
@@ -120,8 +125,7 @@ async fn break_it(
     cluster.heal()?;
     clients.stop().await?;
     say(&format!("faults: {nemeses}"));
-    let missing = nemeses.missing();
-    if missing.is_empty() { Ok(()) } else { Err(format!("these faults never happened: {missing:?}").into()) }
+    Ok(())
 }
 
 #[expect(clippy::print_stdout, reason = "a program for people, which tells how far it is")]

@@ -41,10 +41,11 @@ impl Records {
         let all = self.lock();
         let count = |wanted: fn(&Record) -> bool| all.iter().filter(|record| wanted(record)).count();
         format!(
-            "{} sent, {} answered, {} failed",
+            "{} sent, {} answered, {} failed, {} reads",
             count(|record| matches!(record, Record::Sent { .. })),
             count(|record| matches!(record, Record::Answered { .. })),
             count(|record| matches!(record, Record::Failed { .. })),
+            count(|record| matches!(record, Record::Read { .. })),
         )
     }
 

@@ -14,6 +14,7 @@ fn every_promise_is_kept_for_a_minute() {
     assert!(soak.expect_end().success());
     let answered = verdict.split("answered: ").nth(1).and_then(|rest| rest.split(',').next()?.parse().ok());
     assert!(answered.is_some_and(|count: usize| count > 500), "{verdict}");
+    assert!(!verdict.contains("reads: 0,"), "{verdict}");
     // What is seen with --nocapture, and what was left out.
     soak.output.lines().iter().filter(|line| line.contains("SKIPPED") || line.contains("kept")).for_each(
         |line| {
