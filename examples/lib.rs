@@ -10,8 +10,12 @@ use boat_core::{Error, run_node};
 use boat_transport::{TcpTransport, TransportOptions};
 use clap::{CommandFactory, FromArgMatches, Parser};
 
+mod curve;
+mod data;
 mod log_tool;
 
+pub use curve::curve_as_svg;
+pub use data::breast_cancer;
 pub use log_tool::boat_log;
 
 /// One node: flags, BOAT_* environment or a TOML file say how it runs.
