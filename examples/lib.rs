@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use boat_clipper::docker::{CleanOptions, DockerConfig, DockerError, clean};
 use boat_clipper::{Backend, BackendConfig, BackendError, BackendKind, ModelKind};
 use boat_core::config::NodeConfig;
 use boat_core::config::cli::{NodeFlags, with_defaults};
@@ -12,10 +13,12 @@ use clap::{CommandFactory, FromArgMatches, Parser};
 
 mod curve;
 mod data;
+mod docker_flags;
 mod log_tool;
 
 pub use curve::curve_as_svg;
 pub use data::breast_cancer;
+pub use docker_flags::{DockerFlags, DockerPortFlags};
 pub use log_tool::boat_log;
 
 /// One node: flags, BOAT_* environment or a TOML file say how it runs.
@@ -37,6 +40,13 @@ pub struct NodeArguments {
     /// End with the process that started this one; its end of standard input tells
     #[arg(long, env = "BOAT_SUPERVISED")]
     supervised: bool,
+    /// Names this run of the cluster; containers of an earlier one are removed at the start [default: drawn]
+    #[arg(long, env = "BOAT_RUN", value_name = "NAME", help_heading = "Docker")]
+    run: Option<String>,
+    #[command(flatten)]
+    docker: DockerFlags,
+    #[command(flatten)]
+    docker_ports: DockerPortFlags,
     #[command(flatten)]
     node: NodeFlags,
 }
@@ -63,6 +73,9 @@ impl NodeArguments {
         backend.model = self.model.unwrap_or(backend.model);
         backend.stateless |= self.stateless;
         backend.query_address = self.query_address.unwrap_or(backend.query_address);
+        self.docker.apply(&mut backend.docker);
+        self.docker_ports.apply(&mut backend.docker);
+        backend.docker.run = self.run.unwrap_or_else(|| std::mem::take(&mut backend.docker.run));
         let config = config.check()?;
         let routes = config.peer_routes.iter().map(|(node, address)| (node, address.to_owned())).collect();
         let options = TransportOptions { routes, ..TransportOptions::default() };
@@ -70,9 +83,34 @@ impl NodeArguments {
         let backend = Backend::from_config(config.backend.clone()).await;
         let backend = backend.map_err(|error| match error {
             BackendError::Engine(error) => Error::Backend(error.to_string()),
+            BackendError::Docker(DockerError::Config(wrong)) => Error::Config(format!("backend: {wrong}")),
+            // Another start may find it mended: what a person must mend first, a supervisor has told before.
+            BackendError::Docker(error) => Error::Backend(error.to_string()),
             wrong => Error::Config(format!("backend: {wrong}")),
         })?;
-        run_node(config, transport, backend, |_| axum::Router::new()).await
+        let left = Left::of(&config.backend, self.supervised);
+        let ended = run_node(config, transport, backend, |_| axum::Router::new()).await;
+        left.clean().await;
+        ended
+    }
+}
+
+/// What a node has on Docker, to be removed when it ends: unless a supervisor does so for all.
+struct Left(Option<(DockerConfig, CleanOptions)>);
+
+impl Left {
+    fn of(backend: &BackendConfig, supervised: bool) -> Self {
+        let options = CleanOptions { node: Some(backend.node), ..CleanOptions::default() };
+        let is_ours = backend.kind == BackendKind::Docker && !supervised;
+        Left(is_ours.then(|| (backend.docker.clone(), options)))
+    }
+
+    async fn clean(self) {
+        let Some((docker, options)) = self.0 else { return };
+        match clean(&docker, options).await {
+            Ok(removed) => log::info!("removed {}", removed.join(", ")),
+            Err(error) => log::error!("{error}"),
+        }
     }
 }
 

@@ -3,8 +3,10 @@
 //! Put your own model behind `EngineModel`, and give `serve_container` what makes a fresh one.
 
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use boat_clipper::{ContainerConfig, InputType, ModelKind, serve_container};
+use boat_clipper::{ContainerConfig, InputType, ModelFactory, ModelKind, serve_container};
 use boat_core::supervisor::watch_parent;
 use clap::Parser;
 use examples::{or_exit, start_logging};
@@ -31,6 +33,9 @@ struct Arguments {
     /// Its port for containers
     #[arg(long, env = "CLIPPER_PORT", default_value_t = 7000)]
     port: u16,
+    /// End when the connection breaks: the model's memory goes with it, and whoever watches this process must see that
+    #[arg(long)]
+    one_life: bool,
     /// End with the process that started this one; its end of standard input tells
     #[arg(long)]
     supervised: bool,
@@ -53,11 +58,27 @@ async fn main() -> ExitCode {
         input_type: arguments.input_type,
         ..ContainerConfig::default()
     };
-    match serve_container(config, arguments.model.factory()).await {
+    let make = arguments.model.factory();
+    let make = if arguments.one_life { once(make) } else { make };
+    match serve_container(config, make).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             log::error!("{error}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Makes one model; the process ends instead of making a second one.
+fn once(make: ModelFactory) -> ModelFactory {
+    let made = AtomicBool::new(false);
+    Arc::new(move || {
+        if made.swap(true, Ordering::Relaxed) {
+            log::error!(
+                "the connection to the query frontend broke, and the model's memory is gone with it: ending"
+            );
+            std::process::exit(1);
+        }
+        make()
+    })
 }

@@ -4,13 +4,15 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::SystemTime;
 
-use boat_clipper::{BackendKind, ModelKind};
+use boat_clipper::docker::{CleanOptions, Deployment, DeploymentSpec, DockerConfig, DockerError, clean};
+use boat_clipper::{BackendConfig, BackendKind, ModelKind};
 use boat_core::supervisor::{
     ChildSpec, PortNeed, Supervisor, SupervisorOptions, TemporaryDirectory, check_ports,
 };
 use clap::Parser;
-use examples::{NodeArguments, exit_code, or_exit, start_logging};
+use examples::{DockerFlags, NodeArguments, exit_code, or_exit, start_logging};
 
 /// The first argument that makes this program one node instead of the supervisor of several.
 const NODE: &str = "node";
@@ -37,6 +39,12 @@ struct Arguments {
     /// Where node 0's model containers connect (with --backend docker)
     #[arg(long, default_value_t = 7000)]
     rpc_port: u16,
+    /// Where node 0's Redis is published (with --backend docker)
+    #[arg(long, default_value_t = 6379)]
+    redis_port: u16,
+    /// Where node 0's Prometheus is published (with --backend docker)
+    #[arg(long, default_value_t = 9090)]
+    prometheus_port: u16,
     /// Where the model lives: engine, docker, or none for the node's own process
     #[arg(long, default_value_t = BackendKind::Engine)]
     backend: BackendKind,
@@ -46,6 +54,8 @@ struct Arguments {
     /// Keep the nodes' data here; without it they live in a temporary directory that is removed at the end
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    docker: DockerFlags,
 }
 
 impl Arguments {
@@ -55,11 +65,9 @@ impl Arguments {
 
     fn ports(&self) -> Vec<PortNeed> {
         let mut used = vec![("HTTP", self.http_port), ("peers", self.peer_port)];
-        if self.backend != BackendKind::None {
+        // Those of the kind `docker` are checked with its containers, which may have them from an earlier run.
+        if self.backend == BackendKind::Engine {
             used.push(("queries", self.query_port));
-        }
-        if self.backend == BackendKind::Docker {
-            used.extend([("management", self.management_port), ("model containers", self.rpc_port)]);
         }
         let needs = (0..self.num_nodes).flat_map(|node| {
             used.iter().map(move |(what, base)| PortNeed {
@@ -70,7 +78,18 @@ impl Arguments {
         needs.collect()
     }
 
-    fn child(&self, node: u16, data: &Path) -> ChildSpec {
+    /// The ports of a node's containers besides that for queries, with the flags that say so.
+    fn docker_ports(&self, node: u16) -> [(&'static str, String); 4] {
+        let port = |base: u16| base.saturating_add(node).to_string();
+        [
+            ("--management-port", port(self.management_port)),
+            ("--rpc-port", port(self.rpc_port)),
+            ("--redis-port", port(self.redis_port)),
+            ("--prometheus-port", port(self.prometheus_port)),
+        ]
+    }
+
+    fn child(&self, node: u16, data: &Path, run: &str) -> ChildSpec {
         let member = |node| format!("{node}={}", Self::address(self.peer_port, node));
         let members = (0..self.num_nodes).map(member).collect::<Vec<_>>().join(",");
         let flags = [
@@ -82,9 +101,11 @@ impl Arguments {
             ("--backend", self.backend.to_string()),
             ("--model", self.model.to_string()),
         ];
+        let ports = self.docker_ports(node);
         ChildSpec::new(format!("node {node}"))
-            .args([NODE, "--supervised", "--allow-control"])
-            .args(flags.iter().flat_map(|(flag, value)| [*flag, value.as_str()]))
+            .args([NODE, "--supervised", "--allow-control", "--run", run])
+            .args(flags.iter().chain(&ports).flat_map(|(flag, value)| [*flag, value.as_str()]))
+            .args(self.docker.to_arguments())
     }
 
     #[expect(clippy::print_stdout, reason = "the banner is this program's output")]
@@ -117,11 +138,70 @@ impl Arguments {
         };
         let data = temporary.as_ref().map(TemporaryDirectory::path).or(self.data_dir.as_deref());
         let data = data.unwrap_or(Path::new("."));
-        self.greet(data);
-        for node in 0..self.num_nodes {
-            supervisor = supervisor.child(self.child(node, data));
+        let docker = (self.backend == BackendKind::Docker).then(|| Containers::of(&self));
+        if let Some(docker) = &docker {
+            docker.check().await.map_err(|error| failed(if error.is_usage() { 64 } else { 70 }, &error))?;
         }
-        supervisor.run().await.map_err(|error| failed(error.exit_status(), &error))
+        self.greet(data);
+        let run = run_name();
+        for node in 0..self.num_nodes {
+            supervisor = supervisor.child(self.child(node, data, &run));
+        }
+        let ended = supervisor.run().await.map_err(|error| failed(error.exit_status(), &error));
+        let cleaned = match &docker {
+            Some(docker) => docker.clean().await.map_err(|error| failed(70, &error)),
+            None => Ok(()),
+        };
+        ended.and(cleaned)
+    }
+}
+
+/// A name that no other run of this program has.
+fn run_name() -> String {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    format!("{:x}-{:x}", now.as_secs(), std::process::id())
+}
+
+/// The containers of all nodes, as their supervisor sees them.
+struct Containers {
+    docker: DockerConfig,
+    nodes: Vec<DeploymentSpec>,
+}
+
+impl Containers {
+    fn of(arguments: &Arguments) -> Self {
+        let mut docker = DockerConfig::default();
+        arguments.docker.apply(&mut docker);
+        let port = |base: u16, node: u16| base.saturating_add(node);
+        let node = |node: u16| {
+            let docker = DockerConfig {
+                management_port: port(arguments.management_port, node),
+                rpc_port: port(arguments.rpc_port, node),
+                redis_port: port(arguments.redis_port, node),
+                prometheus_port: port(arguments.prometheus_port, node),
+                ..docker.clone()
+            };
+            let query_address = Arguments::address(arguments.query_port, node);
+            let (node, model) = (node.into(), arguments.model);
+            BackendConfig { node, model, query_address, docker, ..BackendConfig::default() }.deployment()
+        };
+        Containers { nodes: (0..arguments.num_nodes).map(node).collect(), docker }
+    }
+
+    /// Finds what would keep a node from starting, while nothing has been created yet.
+    async fn check(&self) -> Result<(), DockerError> {
+        let mut claimed = Vec::new();
+        for node in &self.nodes {
+            claimed.push(Deployment::prepare(node.clone()).await?);
+        }
+        Ok(())
+    }
+
+    /// Removes everything, whichever run of the cluster has left it. No signal ends this half way.
+    async fn clean(&self) -> Result<(), DockerError> {
+        let removed = clean(&self.docker, CleanOptions::default()).await?;
+        log::info!("removed {} containers, networks and files from Docker", removed.len());
+        Ok(())
     }
 }
 

@@ -7,6 +7,9 @@ use std::str::FromStr;
 use boat_core::{Call, CallOutcome, Check, NodeId, Predictor, PredictorError, StateKind};
 use serde::{Deserialize, Serialize};
 
+use crate::docker::DockerConfig;
+#[cfg(feature = "docker")]
+use crate::docker::{Deployment, DeploymentSpec, DockerError};
 use crate::{
     ClipperConfig, ClipperConfigError, ClipperPredictor, Engine, EngineConfig, EngineError, InputType,
     LocalPredictor, ModelKind, Renewal,
@@ -73,6 +76,8 @@ pub struct BackendConfig {
     pub query_address: SocketAddr,
     /// How long one exchange with the query frontend may take, in milliseconds. Default 5,000, at least 1.
     pub call_timeout_ms: u64,
+    /// How Clipper is deployed, for the kind `docker`.
+    pub docker: DockerConfig,
 }
 
 impl Default for BackendConfig {
@@ -84,19 +89,51 @@ impl Default for BackendConfig {
             stateless: false,
             query_address: SocketAddr::from((Ipv4Addr::LOCALHOST, 1337)),
             call_timeout_ms: ClipperConfig::default().call_timeout_ms,
+            docker: DockerConfig::default(),
         }
     }
+}
+
+impl BackendConfig {
+    /// What the model can lose.
+    fn state_kind(&self) -> StateKind {
+        if self.stateless { StateKind::Stateless } else { StateKind::Replay }
+    }
+
+    /// What the kind `docker` deploys.
+    #[cfg(feature = "docker")]
+    pub fn deployment(&self) -> DeploymentSpec {
+        DeploymentSpec {
+            docker: self.docker.clone(),
+            node: self.node,
+            query_address: self.query_address,
+            model: self.model,
+            state_kind: self.state_kind(),
+            latency_slo_micros: slo_micros(self.call_timeout_ms),
+            batch_inputs_max: u32::try_from(ClipperConfig::default().batch_inputs_max).unwrap_or(u32::MAX),
+        }
+    }
+}
+
+/// The latency SLO of an application whose calls may take so long.
+fn slo_micros(call_timeout_ms: u64) -> u64 {
+    call_timeout_ms.saturating_mul(1_000 * SLO_CALL_TIMEOUTS)
 }
 
 /// Why there is no backend.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BackendError {
-    /// Boat cannot run Clipper on Docker yet.
+    /// This program was built without the feature `docker`.
+    #[cfg(not(feature = "docker"))]
     #[error(
-        "backend docker is not built yet: use --backend engine, which serves the same models over the same HTTP"
+        "this program was built without Docker: use --backend engine, which serves the same models over the same HTTP"
     )]
-    DockerNotBuilt,
+    WithoutDocker,
+    /// Clipper cannot be deployed.
+    #[cfg(feature = "docker")]
+    #[error(transparent)]
+    Docker(#[from] DockerError),
     /// The engine did not start.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -111,6 +148,9 @@ pub enum BackendError {
 pub enum Backend {
     /// [`BackendKind::Engine`].
     Engine(Box<ClipperPredictor>),
+    /// [`BackendKind::Docker`].
+    #[cfg(feature = "docker")]
+    Docker(Box<ClipperPredictor>),
     /// [`BackendKind::None`].
     Local(LocalPredictor),
 }
@@ -121,14 +161,13 @@ impl Backend {
     /// # Errors
     /// [`BackendError`], when a port is taken, or the configuration cannot be.
     pub async fn from_config(config: BackendConfig) -> Result<Backend, BackendError> {
-        let BackendConfig { node, kind, model, stateless, query_address, call_timeout_ms } = config;
-        let state_kind = if stateless { StateKind::Stateless } else { StateKind::Replay };
+        let state_kind = config.state_kind();
+        let BackendConfig { node, kind, model, query_address, call_timeout_ms, .. } = config;
         match kind {
             BackendKind::Engine => {
                 let mut engine = EngineConfig::with_model(model);
                 for application in &mut engine.applications {
-                    let slo_micros = call_timeout_ms.saturating_mul(1_000 * SLO_CALL_TIMEOUTS);
-                    application.latency_slo_micros = slo_micros;
+                    application.latency_slo_micros = slo_micros(call_timeout_ms);
                 }
                 let engine = Engine::start(query_address, engine).await?;
                 let clipper = ClipperConfig { node, state_kind, call_timeout_ms, ..ClipperConfig::default() };
@@ -136,7 +175,17 @@ impl Backend {
                 let predictor = ClipperPredictor::new(address, clipper, Renewal::Engine(Box::new(engine)))?;
                 Ok(Backend::Engine(Box::new(predictor)))
             }
-            BackendKind::Docker => Err(BackendError::DockerNotBuilt),
+            #[cfg(not(feature = "docker"))]
+            BackendKind::Docker => Err(BackendError::WithoutDocker),
+            #[cfg(feature = "docker")]
+            BackendKind::Docker => {
+                let clipper = ClipperConfig { node, state_kind, call_timeout_ms, ..ClipperConfig::default() };
+                let deployment = Deployment::prepare(config.deployment()).await?;
+                let address = deployment.query_address();
+                let predictor =
+                    ClipperPredictor::new(address, clipper, Renewal::Docker(Box::new(deployment)))?;
+                Ok(Backend::Docker(Box::new(predictor)))
+            }
             BackendKind::None => {
                 let factory = model.factory();
                 Ok(Backend::Local(LocalPredictor::new(node, InputType::Strings, state_kind, factory)))
@@ -148,6 +197,8 @@ impl Backend {
     pub fn query_address(&self) -> Option<SocketAddr> {
         match self {
             Backend::Engine(predictor) => Some(predictor.query_address()),
+            #[cfg(feature = "docker")]
+            Backend::Docker(predictor) => Some(predictor.query_address()),
             Backend::Local(_) => None,
         }
     }
@@ -157,6 +208,8 @@ impl Predictor for Backend {
     fn state_kind(&self) -> StateKind {
         match self {
             Backend::Engine(predictor) => predictor.state_kind(),
+            #[cfg(feature = "docker")]
+            Backend::Docker(predictor) => predictor.state_kind(),
             Backend::Local(predictor) => predictor.state_kind(),
         }
     }
@@ -164,6 +217,8 @@ impl Predictor for Backend {
     fn check(&self) -> Check {
         match self {
             Backend::Engine(predictor) => predictor.check(),
+            #[cfg(feature = "docker")]
+            Backend::Docker(predictor) => predictor.check(),
             Backend::Local(predictor) => predictor.check(),
         }
     }
@@ -171,6 +226,8 @@ impl Predictor for Backend {
     async fn reset(&mut self) -> Result<(), PredictorError> {
         match self {
             Backend::Engine(predictor) => predictor.reset().await,
+            #[cfg(feature = "docker")]
+            Backend::Docker(predictor) => predictor.reset().await,
             Backend::Local(predictor) => predictor.reset().await,
         }
     }
@@ -182,6 +239,8 @@ impl Predictor for Backend {
     ) -> Result<(), PredictorError> {
         match self {
             Backend::Engine(predictor) => predictor.predict(calls, outcomes).await,
+            #[cfg(feature = "docker")]
+            Backend::Docker(predictor) => predictor.predict(calls, outcomes).await,
             Backend::Local(predictor) => predictor.predict(calls, outcomes).await,
         }
     }

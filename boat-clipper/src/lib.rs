@@ -29,6 +29,7 @@ mod answer;
 mod backend;
 mod container;
 mod deployment;
+pub mod docker;
 mod engine;
 mod fields;
 mod input;

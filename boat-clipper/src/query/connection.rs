@@ -23,7 +23,7 @@ const OFFERS_MAX: usize = 2;
 
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum ExchangeError {
+pub(crate) enum ExchangeError {
     /// The request did not leave: provably nothing happened.
     NotSent(String),
     /// The request may have been carried out.
@@ -32,7 +32,7 @@ pub(super) enum ExchangeError {
 
 /// The way to one frontend.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(crate) struct Connection {
     address: SocketAddr,
     connect_timeout: Duration,
     call_timeout: Duration,
@@ -55,7 +55,7 @@ impl Drop for Open {
 }
 
 impl Connection {
-    pub(super) fn new(address: SocketAddr, config: &ClipperConfig) -> Self {
+    pub(crate) fn new(address: SocketAddr, config: &ClipperConfig) -> Self {
         Connection {
             address,
             connect_timeout: Duration::from_millis(config.connect_timeout_ms),
@@ -66,18 +66,18 @@ impl Connection {
         }
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// Closes the kept connection, if any.
-    pub(super) fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         self.kept = None;
     }
 
     /// Sends one request and reads its whole answer. The connection is kept for the next one only after both went well; a
     /// caller that gives up on the way closes it.
-    pub(super) async fn exchange(
+    pub(crate) async fn exchange(
         &mut self,
         method: Method,
         path: &str,

@@ -1,8 +1,9 @@
 //! A predictor on Clipper's REST API.
 
 mod config;
-mod connection;
+pub(crate) mod connection;
 mod freshness;
+mod renewal;
 mod work;
 
 use std::net::SocketAddr;
@@ -13,26 +14,14 @@ use http::{Method, StatusCode};
 
 pub use self::config::{ClipperConfig, ClipperConfigError};
 use self::connection::{Connection, ExchangeError};
+pub use self::renewal::Renewal;
 use self::work::{InputOutcome, Work};
 use crate::answer::{Refusal, read_answer};
 use crate::outcome_log::{AnsweredBy, log_outcome};
 use crate::request::{self, Element};
-use crate::{Engine, EngineError};
 
 /// How much of an unexpected answer stands in an error.
 const REASON_CHARS_MAX: usize = 300;
-
-/// How a backend that has seen no request is had.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Renewal {
-    /// The engine is the predictor's own: [`Engine::restart`] makes its model fresh.
-    Engine(Box<Engine>),
-    /// A Clipper that somebody else runs. Boat cannot restart it, and tells whether it is fresh by the count of predictions
-    /// in its metrics; somebody must restart query frontend and model container, both: the count is the frontend's, and says
-    /// nothing of a container that outlived it. A model without state needs no restart.
-    External,
-}
 
 /// Drives one application of a Clipper, or of an [`Engine`].
 ///
@@ -110,6 +99,27 @@ impl ClipperPredictor {
 
     fn keeps_state(&self) -> bool {
         self.config.state_kind != StateKind::Stateless
+    }
+
+    /// Runs the next batch of inputs, and believes what it gave only if the model is still the one that it was.
+    async fn run_watched(
+        &mut self,
+        inputs: &[Element<'_>],
+    ) -> Result<Vec<InputOutcome>, (usize, PredictorError)> {
+        let keeps_state = self.keeps_state();
+        self.renewal.begin(keeps_state).await.map_err(|error| (0, error))?;
+        let lost = self.renewal.until_lost();
+        let outcomes = tokio::select! {
+            biased;
+            outcomes = self.run(inputs) => outcomes?,
+            why = lost => {
+                self.connection.close();
+                return Err((0, PredictorError::StateLost(why)));
+            }
+        };
+        let ran = outcomes.len();
+        self.renewal.confirm().await.map_err(|why| (ran, PredictorError::StateLost(why)))?;
+        Ok(outcomes)
     }
 
     /// Runs the next batch of inputs, in halves if need be. Refused ones stand in the outcomes like answered ones.
@@ -216,10 +226,7 @@ impl Predictor for ClipperPredictor {
 
     async fn reset(&mut self) -> Result<(), PredictorError> {
         self.connection.close();
-        if let Renewal::Engine(engine) = &mut self.renewal {
-            let unavailable = |error: EngineError| PredictorError::Unavailable(error.to_string());
-            engine.restart().await.map_err(unavailable)?;
-        }
+        self.renewal.renew().await?;
         self.ask_freshness().await?;
         self.void = None;
         self.answered = false;
@@ -247,7 +254,7 @@ impl Predictor for ClipperPredictor {
             if self.keeps_state() {
                 self.void = Some("a call was given up half way".to_owned());
             }
-            match self.run(batch).await {
+            match self.run_watched(batch).await {
                 Ok(done) => work.done(done),
                 Err((ran, error)) => return Err(self.judge(error, ran > 0 || work.is_torn())),
             }

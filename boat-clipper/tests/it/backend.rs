@@ -69,7 +69,9 @@ proptest! {
 
 #[tokio::test]
 async fn what_cannot_be_had_is_told_with_its_remedy() {
-    let docker = Backend::from_config(config(BackendKind::Docker, ModelKind::Echo)).await.unwrap_err();
+    let mut without = config(BackendKind::Docker, ModelKind::Echo);
+    without.docker.socket = "/nowhere/docker.sock".into();
+    let docker = Backend::from_config(without).await.unwrap_err();
     assert!(docker.to_string().contains("--backend engine"), "{docker}");
     let first = Backend::from_config(config(BackendKind::Engine, ModelKind::Echo)).await.unwrap();
     let query_address = first.query_address().unwrap();

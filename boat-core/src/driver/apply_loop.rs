@@ -211,10 +211,20 @@ impl<P: Predictor> ApplyLoop<P> {
 
     async fn reset(&mut self) -> Result<(), End> {
         let mut wait = RETRY_WAIT.0;
-        while let Err(PredictorError::Unavailable(why) | PredictorError::StateLost(why)) =
-            self.predictor.reset().await
-        {
-            self.unavailable(why, &mut wait).await?;
+        let shared = self.shared.clone();
+        loop {
+            // A backend may need minutes to start; a node that stops does not wait for it.
+            let reset = tokio::select! {
+                biased;
+                reset = self.predictor.reset() => reset,
+                () = shared.feed.stopped() => return Err(End::Stopped),
+            };
+            match reset {
+                Ok(()) => break,
+                Err(PredictorError::Unavailable(why) | PredictorError::StateLost(why)) => {
+                    self.unavailable(why, &mut wait).await?;
+                }
+            }
         }
         self.healthy();
         Ok(())

@@ -21,7 +21,7 @@ pub(crate) const QUIET: &str =
 #[derive(Debug)]
 pub(crate) struct Cluster<'a> {
     pub(crate) program: Program,
-    ports: &'a Ports,
+    pub(crate) ports: &'a Ports,
 }
 
 /// How to start one.
@@ -32,6 +32,8 @@ pub(crate) struct Setup<'a> {
     /// Where temporary directories are made.
     pub(crate) temporary: Option<&'a Path>,
     pub(crate) log: Option<&'a str>,
+    /// Arguments besides.
+    pub(crate) more: &'a [String],
 }
 
 impl<'a> Cluster<'a> {
@@ -133,6 +135,7 @@ pub(crate) fn three_node(ports: &Ports, setup: Setup<'_>) -> Program {
     if let Some(directory) = setup.data_dir {
         add("--data-dir", directory.to_str().unwrap());
     }
+    arguments.extend_from_slice(setup.more);
     let mut environment = Vec::new();
     environment.extend(setup.temporary.map(|path| ("TMPDIR", path.to_str().unwrap())));
     environment.extend(setup.log.map(|log| ("RUST_LOG", log)));

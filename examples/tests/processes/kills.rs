@@ -12,7 +12,7 @@ const ROUNDS: u32 = 3;
 const BETWEEN: usize = 30;
 
 const CHAIN: Setup<'_> =
-    Setup { model: Some("hash-chain"), data_dir: None, temporary: None, log: Some(QUIET) };
+    Setup { model: Some("hash-chain"), data_dir: None, temporary: None, log: Some(QUIET), more: &[] };
 
 #[test]
 fn each_node_in_turn_is_killed_and_then_the_leader_wiped() {

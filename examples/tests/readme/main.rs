@@ -16,7 +16,7 @@ use cluster::{Cluster, program};
 use text::{blocks, read, root, steps};
 
 /// The documents whose commands and links are checked.
-const DOCUMENTS: [&str; 7] = [
+const DOCUMENTS: [&str; 8] = [
     "README.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
@@ -24,6 +24,7 @@ const DOCUMENTS: [&str; 7] = [
     "docs/guarantees.md",
     "docs/operations.md",
     "docs/http-api.md",
+    "docs/docker.md",
 ];
 
 #[test]
@@ -92,7 +93,8 @@ fn every_cargo_command_names_what_is_there() {
 
 #[test]
 fn every_flag_is_one_that_the_program_takes() {
-    let help = BTreeMap::from(["three_node", "node", "soak"].map(|name| (name, help_of(name))));
+    let help = ["three_node", "node", "clean", "soak"].map(|name| (name, help_of(name)));
+    let help = BTreeMap::from(help);
     let mut checked = 0;
     for (document, command) in shell_commands() {
         let words: Vec<&str> = command.split_whitespace().collect();
@@ -118,8 +120,8 @@ fn every_flag_is_one_that_the_program_takes() {
     assert!(checked >= 20, "only {checked} flags were found");
 }
 
-/// Flags that stand in the text and belong to other programs; those of `boat-log` are tried in its own test.
-const CARGO_AND_CURL: [&str; 10] = [
+/// Flags that stand in the text and belong to other programs, the script that builds images among them; those of `boat-log` are tried in its own test.
+const CARGO_AND_CURL: [&str; 11] = [
     "--json",
     "--workspace",
     "--open",
@@ -130,6 +132,7 @@ const CARGO_AND_CURL: [&str; 10] = [
     "--to",
     "--no-positions",
     "--seeds",
+    "--test-stand-ins",
 ];
 
 fn takes(help: &str, flag: &str) -> bool {
