@@ -7,15 +7,31 @@
 
 use std::path::Path;
 
+mod client;
+mod cluster;
+mod disk;
+mod load;
 mod machine;
 mod measure;
+mod ports;
+mod process;
 mod size;
 mod workload;
 
+pub use client::{Head, Http, Reply, request};
+pub use cluster::{Cluster, NODES, run_if_node};
+pub use disk::sync_p50_ms;
+pub use load::{Load, Sample, exchange};
 pub use machine::{machine, resident_bytes};
 pub use measure::{Contender, Figure, Goal, race};
+pub use ports::Ports;
+pub use process::{Process, wait_for};
 pub use size::Size;
 pub use workload::{Shape, Workload};
+
+/// As the programs of `examples` have it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// What goes wrong in a bench ends it.
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;

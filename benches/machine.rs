@@ -14,7 +14,12 @@ pub fn machine() -> String {
 
 /// How much memory this process has resident, in bytes; 0 where the kernel does not say.
 pub fn resident_bytes() -> u64 {
-    let resident = field("/proc/self/status", "VmRSS").unwrap_or_default();
+    resident_bytes_of("self")
+}
+
+/// The same of any process.
+pub(crate) fn resident_bytes_of(pid: &str) -> u64 {
+    let resident = field(&format!("/proc/{pid}/status"), "VmRSS").unwrap_or_default();
     resident.trim_end_matches(" kB").parse::<u64>().unwrap_or_default() << 10
 }
 

@@ -21,6 +21,10 @@ pub use data::breast_cancer;
 pub use docker_flags::{DockerFlags, DockerPortFlags};
 pub use log_tool::boat_log;
 
+/// A request's memory is got by one thread and given back by another, which the system's allocator is slow at.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// One node: flags, BOAT_* environment or a TOML file say how it runs.
 #[derive(Debug, Parser)]
 #[command(name = "node", about = "Runs one Boat node")]

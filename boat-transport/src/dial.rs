@@ -7,9 +7,7 @@ use std::time::Duration;
 use boat_core::NodeId;
 use boat_core::transport::Hello;
 use log::{debug, info, warn};
-use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
-use tokio::net::tcp::ReadHalf;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -116,15 +114,15 @@ impl Dialer {
     }
 
     /// Writes to an accepted connection until it ends.
-    async fn serve(&mut self, mut stream: TcpStream, hello: Hello) -> Ended {
+    async fn serve(&mut self, stream: TcpStream, hello: Hello) -> Ended {
         info!("connected to node {} at {}", self.node, self.address);
         self.shared.inbox.deliver(self.state.connected(hello));
         let since = Instant::now();
-        let (mut reader, mut writer) = stream.split();
+        let stream = Arc::new(stream);
         let end = tokio::select! {
             biased;
-            end = until_closed(&mut reader) => end,
-            Err(error) = write_gathered(&mut writer, self.node, &self.outbox, &self.shared) => error,
+            end = until_closed(&stream) => end,
+            Err(error) = write_gathered(&stream, self.node, &self.outbox, &self.shared) => error,
         };
         info!("lost the connection to node {} at {}: {end}", self.node, self.address);
         Ended::Lost { lived: since.elapsed() }
@@ -132,10 +130,21 @@ impl Dialer {
 }
 
 /// Waits for the end of a connection on which the peer has nothing to say.
-async fn until_closed(reader: &mut ReadHalf<'_>) -> io::Error {
-    match reader.read(&mut [0]).await {
-        Ok(0) => io::Error::new(io::ErrorKind::UnexpectedEof, "the peer closed it"),
-        Ok(_) => io::Error::new(io::ErrorKind::InvalidData, "the peer sent bytes where it only receives"),
-        Err(error) => error,
+async fn until_closed(stream: &TcpStream) -> io::Error {
+    loop {
+        if let Err(error) = stream.readable().await {
+            return error;
+        }
+        match stream.try_read(&mut [0]) {
+            Ok(0) => return io::Error::new(io::ErrorKind::UnexpectedEof, "the peer closed it"),
+            Ok(_) => {
+                return io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "the peer sent bytes where it only receives",
+                );
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return error,
+        }
     }
 }

@@ -110,6 +110,7 @@ impl PeerLinks for TcpLinks {
             counters.messages_dropped.add(messages.len());
             return;
         };
+        let Err(messages) = outbox.send(messages, &self.shared) else { return };
         let dropped = outbox.push(messages, Instant::now());
         counters.messages_dropped.add(dropped.now);
         if dropped.to_log > 0 {

@@ -1,4 +1,4 @@
-//! The bounded queue of messages for one peer.
+//! What is to be sent to one peer: a bounded queue, and past it the connection itself.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,12 +9,17 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::TransportOptions;
+use crate::links::Shared;
+use crate::write::Writer;
 
 /// What a message counts for beside its opaque bytes.
 const MESSAGE_BYTES: usize = 128;
 
 /// What an entry counts for beside its data.
 const ENTRY_BYTES: usize = 64;
+
+/// What counts for more than this goes by the queue: whoever sends must not be held up by it.
+const DIRECT_BYTES_MAX: usize = 128 * 1024;
 
 /// Drops are logged at most this often for each peer.
 const DROP_LOG_INTERVAL: Duration = Duration::from_secs(1);
@@ -32,6 +37,10 @@ pub(crate) struct Outbox {
 struct Waiting {
     messages: VecDeque<PeerMessage>,
     bytes: usize,
+    /// The connection, while there is one and its task does not write to it.
+    writer: Option<Writer>,
+    /// The socket took only a part of what was written to it: its task has to write the rest.
+    blocked: bool,
     dropped_unlogged: usize,
     logged: Option<Instant>,
 }
@@ -75,9 +84,46 @@ impl Outbox {
         Dropped { now: dropped, to_log: waiting.count_dropped(dropped, now) }
     }
 
-    /// Waits until a message is there. Only one task at a time may wait.
-    pub(crate) async fn gathered(&self) {
-        while self.lock().messages.is_empty() {
+    /// Encodes and writes `messages` at once, in the calling thread: that spares a change of threads. Gives them back where
+    /// that cannot be: others wait, nobody is connected, or they are long.
+    pub(crate) fn send(&self, messages: Vec<PeerMessage>, shared: &Shared) -> Result<(), Vec<PeerMessage>> {
+        let mut waiting = self.lock();
+        let Waiting { messages: queued, writer, blocked, .. } = &mut *waiting;
+        let Some(writer) = writer.as_mut().filter(|_| queued.is_empty() && !*blocked) else {
+            return Err(messages);
+        };
+        if messages.iter().map(cost_bytes).fold(0, usize::saturating_add) > DIRECT_BYTES_MAX {
+            return Err(messages);
+        }
+        let encoded = writer.encode(messages.into_iter(), shared);
+        shared.counters.messages_sent.add(encoded);
+        // An error comes again when the task writes, and ends the connection there.
+        *blocked = !writer.try_write().unwrap_or(false);
+        if *blocked {
+            self.gathered.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Lets those who send write to the connection, until there is something for its task to do.
+    pub(crate) fn lend(&self, writer: Writer) {
+        self.lock().writer = Some(writer);
+    }
+
+    /// The connection has ended.
+    pub(crate) fn disconnect(&self) {
+        let mut waiting = self.lock();
+        waiting.writer = None;
+        waiting.blocked = false;
+    }
+
+    /// Waits until the connection's task has something to write, and takes the connection that was lent. Only one task at a
+    /// time may wait.
+    pub(crate) async fn gathered(&self) -> Writer {
+        loop {
+            if let Some(writer) = self.lock().take_writer() {
+                return writer;
+            }
             self.gathered.notified().await;
         }
     }
@@ -109,6 +155,12 @@ impl Outbox {
 }
 
 impl Waiting {
+    /// The connection, if its task has something to write to it.
+    fn take_writer(&mut self) -> Option<Writer> {
+        let wanted = std::mem::take(&mut self.blocked) || !self.messages.is_empty();
+        self.writer.take_if(|_| wanted)
+    }
+
     fn count_dropped(&mut self, dropped: usize, now: Instant) -> usize {
         self.dropped_unlogged += dropped;
         let quiet = self.logged.is_some_and(|logged| now.duration_since(logged) < DROP_LOG_INTERVAL);
@@ -212,7 +264,10 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_waits_is_woken_by_the_first_message() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let outbox = outbox(10, 1000);
+        outbox.lend(Writer::new(std::sync::Arc::new(stream), boat_core::NodeId(1), 1000));
         let push = async { outbox.push(vec![forward(1, 0)], Instant::now()) };
         tokio::join!(outbox.gathered(), push);
         assert_eq!(tickets(&outbox, 1), [1]);

@@ -181,3 +181,26 @@ proptest! {
         prop_assert_eq!(apply_cut(limits, &entries, &cuts), apply_cut(limits, &entries, &[true; 20]));
     }
 }
+
+#[test]
+fn what_is_remembered_of_a_request_is_told_apart_from_what_never_was() {
+    let mut applier = Applier::new(SessionLimits { session_age_ms_max: 1_000, ..SessionLimits::default() });
+    apply(
+        &mut applier,
+        1,
+        vec![opening(9, 3), keyed("k", "x"), numbered(1, 0, 0, "a"), numbered(1, 1, 1, "b")],
+    );
+    let remembered = |applier: &Applier, request: &Request| match applier.remembered(&request.origin) {
+        Remembered::Outcome(outcome) => Ok(outcome.position),
+        other => Err(other),
+    };
+    assert_eq!(remembered(&applier, &keyed("k", "any")), Ok(2));
+    assert_eq!(remembered(&applier, &keyed("l", "x")), Err(Remembered::Unknown));
+    assert_eq!(remembered(&applier, &numbered(1, 1, 0, "b")), Ok(4));
+    assert_eq!(remembered(&applier, &numbered(1, 0, 0, "a")), Err(Remembered::Forgotten), "acknowledged");
+    assert_eq!(remembered(&applier, &numbered(1, 2, 0, "c")), Err(Remembered::Nothing));
+    assert_eq!(remembered(&applier, &numbered(3, 0, 0, "c")), Err(Remembered::Forgotten), "no session");
+    assert_eq!(remembered(&applier, &numbered(9, 0, 0, "c")), Err(Remembered::Unknown), "not applied yet");
+    apply(&mut applier, 5_000, vec![keyed("m", "x")]);
+    assert_eq!(remembered(&applier, &numbered(1, 1, 0, "b")), Err(Remembered::Forgotten), "expired");
+}

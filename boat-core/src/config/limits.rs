@@ -78,7 +78,8 @@ pub struct SessionLimits {
     /// How many outcomes of one client's session are kept, so how many of its requests may be unanswered. A node's own
     /// session, for requests without a key, keeps four times `proposals_max` instead. Default 64; 1 to 65,536. Equal on all nodes.
     pub session_outcomes_max: usize,
-    /// How many sessions there may be. Default 1,024; 1 to 1,048,576. Equal on all nodes.
+    /// How many sessions there may be. One in eight is kept for nodes' own; clients open no more than the rest. Default 1,024;
+    /// 1 to 1,048,576. Equal on all nodes.
     pub sessions_max: usize,
     /// After how much log age without a request a session expires, in milliseconds. Default 600,000 (10 minutes); 1,000 to
     /// 604,800,000 (a week). Equal on all nodes.

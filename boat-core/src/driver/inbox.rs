@@ -16,6 +16,8 @@ struct Queue {
     /// Whether a client's request waits for the next other event instead of waking the driver. On while an entry is in
     /// flight: the request travels with the next one, and cannot leave before this one is committed.
     requests_wait: bool,
+    /// Whether the driver waits. Waking it costs a system call, whether it waits or not.
+    asleep: bool,
     closed: bool,
 }
 
@@ -35,6 +37,15 @@ impl Inbox {
         let mut queue = self.lock();
         if !queue.closed {
             queue.events.push_back(event);
+            self.wake(queue);
+        }
+    }
+
+    /// Wakes the driver if it waits.
+    fn wake(&self, queue: MutexGuard<'_, Queue>) {
+        let asleep = queue.asleep;
+        drop(queue);
+        if asleep {
             self.0.1.notify_one();
         }
     }
@@ -55,8 +66,7 @@ impl Inbox {
         }
         queue.outside += 1;
         queue.events.push_back(event);
-        drop(queue);
-        self.0.1.notify_one();
+        self.wake(queue);
         true
     }
 
@@ -67,11 +77,9 @@ impl Inbox {
             return false;
         }
         queue.outside += 1;
-        let wake = !queue.requests_wait;
         queue.events.push_back(event);
-        drop(queue);
-        if wake {
-            self.0.1.notify_one();
+        if !queue.requests_wait {
+            self.wake(queue);
         }
         true
     }
@@ -85,8 +93,10 @@ impl Inbox {
             let Some(left) = deadline.checked_duration_since(now).filter(|left| !left.is_zero()) else {
                 return;
             };
+            queue.asleep = true;
             let waited = self.0.1.wait_timeout(queue, left);
             queue = waited.unwrap_or_else(PoisonError::into_inner).0;
+            queue.asleep = false;
         }
         queue.outside = 0;
         std::mem::swap(&mut queue.events, taken);

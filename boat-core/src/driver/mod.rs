@@ -10,6 +10,7 @@ mod found;
 mod free_space;
 mod inbox;
 mod log_thread;
+mod mailbox;
 mod progress;
 mod queries;
 mod reception;
@@ -119,6 +120,10 @@ pub(crate) struct Driver {
     around: Surroundings,
     replica: Replica,
     log: LogThread,
+    /// What the replica wants written, until it is given to the log.
+    writes: Vec<Write>,
+    /// Whether somebody was told of a failure since the last look at who waits.
+    failed: bool,
     fetch: FetchThread,
     leave_verdict: Option<tokio::sync::oneshot::Sender<Option<bool>>>,
     /// Who waits for which operation. As bounded as the replica's.
@@ -130,8 +135,18 @@ pub(crate) struct Driver {
 impl Driver {
     pub(crate) fn new(around: Surroundings, replica: Replica, log: LogThread, fetch: FetchThread) -> Self {
         let addresses = Addresses::new(around.shared.node, &around.members);
-        let operators = BTreeMap::new();
-        Driver { around, replica, log, fetch, leave_verdict: None, operators, addresses, stop: None }
+        Driver {
+            around,
+            replica,
+            log,
+            writes: Vec::new(),
+            failed: false,
+            fetch,
+            leave_verdict: None,
+            operators: BTreeMap::new(),
+            addresses,
+            stop: None,
+        }
     }
 
     /// Runs until the node stops. Everybody who waits has been answered when it returns.
@@ -162,6 +177,8 @@ impl Driver {
         loop {
             let shared = self.around.shared.clone();
             shared.inbox.take(next_tick, &mut events);
+            shared.waiters.retain_waiting(&mut events);
+            self.failed = false;
             for event in events.drain(..) {
                 self.on_event(event, outputs)?;
             }
@@ -174,6 +191,7 @@ impl Driver {
             }
             self.replica.flush(outputs).map_err(fatal)?;
             self.carry_out(outputs);
+            self.write_log(outputs)?;
             if let Some(peers) = self.addresses.changed() {
                 self.around.links.set_peers(peers);
             }
@@ -193,10 +211,11 @@ impl Driver {
 
     /// Failures are told before the next input: who asks for the same request again in the meantime must not hear the
     /// failure of the attempt before.
-    fn fail_waiters(&self, outputs: &mut Vec<Output>) {
+    fn fail_waiters(&mut self, outputs: &mut Vec<Output>) {
         outputs.retain(|output| match output {
             Output::Failed { id, failure } => {
                 self.around.shared.waiters.fail(id, *failure);
+                self.failed = true;
                 false
             }
             _ => true,
@@ -206,8 +225,8 @@ impl Driver {
     fn on_event(&mut self, event: Event, outputs: &mut Vec<Output>) -> Result<(), Error> {
         match event {
             Event::Peer(event) => self.on_peer_event(event, outputs),
-            // Applied already, from another node's copy of the same request.
-            Event::Propose { id, .. } if !self.around.shared.waiters.is_waiting(&id) => Ok(()),
+            // All who waited for it were told a moment ago that it failed: it must not be applied after all.
+            Event::Propose { id, .. } if self.failed && !self.around.shared.waiters.is_waiting(&id) => Ok(()),
             Event::Propose { id, encoded, within } => {
                 let (within_ticks, leader_within_ticks) =
                     (self.ticks(within), self.ticks(self.around.leader_wait.min(within)));
@@ -298,10 +317,7 @@ impl Driver {
         for output in outputs.drain(..) {
             match output {
                 Output::Send { to, message } => sends.entry(to).or_default().push(message),
-                Output::Append { mark, write, sync } => {
-                    // When the log's thread is gone, why is in the inbox.
-                    self.log.write(Write { mark, write, sync });
-                }
+                Output::Append { mark, write, sync } => self.writes.push(Write { mark, write, sync }),
                 Output::Committed(entries) => committed.extend(entries),
                 Output::Fetch { low, high, bytes_max } => self.fetch.ask(Fetch { low, high, bytes_max }),
                 // Told right after the step that gave it up.
@@ -328,6 +344,28 @@ impl Driver {
         if !committed.is_empty() {
             self.around.shared.feed.push(committed);
         }
+    }
+
+    /// Gives the log what is to be written. A leader goes on at once: others wait for its heartbeats. Whoever follows has
+    /// nothing better to do than to wait for its own disk, and acknowledges the sooner for it.
+    fn write_log(&mut self, outputs: &mut Vec<Output>) -> Result<(), Error> {
+        let writes = std::mem::take(&mut self.writes);
+        if writes.is_empty() {
+            return Ok(());
+        }
+        if self.replica.is_leader() {
+            self.log.write(writes);
+            return Ok(());
+        }
+        let written = self.log.write_here(writes).map_err(|error| Error::Storage(error.to_string()))?;
+        if let Some(mark) = written {
+            self.step(Input::Persisted(mark), outputs)?;
+            self.replica.flush(outputs).map_err(fatal)?;
+            self.carry_out(outputs);
+            // What this led to is rare, and goes the long way.
+            self.log.write(std::mem::take(&mut self.writes));
+        }
+        Ok(())
     }
 
     fn answer_operators(&mut self, outputs: &[Output]) {

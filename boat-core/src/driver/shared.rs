@@ -39,7 +39,6 @@ pub(crate) struct AppliedView {
     pub(crate) index: u64,
     pub(crate) position: u64,
     pub(crate) digest: Digest,
-    #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "only the metrics tell it"))]
     pub(crate) sessions: usize,
     pub(crate) key_table_full: bool,
 }

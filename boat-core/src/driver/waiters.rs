@@ -1,10 +1,12 @@
 //! Who waits for which outcome on this node.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
+use super::Event;
+use super::mailbox::{Mailboxes, Place};
 use crate::apply::Applied;
 use crate::digest::RequestHash;
 use crate::replica::{Failure, RequestId};
@@ -23,13 +25,14 @@ pub(crate) enum Reply {
 
 #[derive(Debug)]
 struct Waiter {
-    replies: Vec<oneshot::Sender<Reply>>,
+    replies: Vec<(Place, oneshot::Sender<Reply>)>,
     bytes: usize,
 }
 
 #[derive(Debug, Default)]
 struct Table {
     waiting: BTreeMap<RequestId, Waiter>,
+    mailboxes: Mailboxes,
     bytes: usize,
     closed: bool,
 }
@@ -72,6 +75,7 @@ impl Waiters {
             return Err(overloaded(table.bytes, self.bytes_max, "bytes of requests"));
         }
         let (reply, receiver) = oneshot::channel();
+        let reply = (table.mailboxes.here(), reply);
         table.bytes += bytes;
         match table.waiting.get_mut(id) {
             Some(waiter) => {
@@ -88,14 +92,27 @@ impl Waiters {
     /// Answers whoever waits for one of these, and says which of them somebody waited for. The lock is taken once.
     pub(crate) fn answer(&self, answers: Vec<(RequestId, Applied)>) -> Vec<RequestId> {
         let mut table = self.lock();
-        let mut answered = Vec::new();
+        let (mut answered, mut letters) = (Vec::new(), Vec::new());
         for (id, applied) in answers {
             if let Some(waiter) = table.take(&id) {
-                waiter.reply(&Reply::Applied(applied));
+                let replies = waiter.replies.into_iter();
+                letters.extend(
+                    replies.map(|(place, waiting)| (place, (waiting, Reply::Applied(applied.clone())))),
+                );
                 answered.push(id);
             }
         }
+        table.mailboxes.send(letters);
         answered
+    }
+
+    /// Drops requests for which nobody waits: they were applied already, from another node's copy of the same.
+    pub(crate) fn retain_waiting(&self, events: &mut VecDeque<Event>) {
+        let table = self.lock();
+        events.retain(|event| match event {
+            Event::Propose { id, .. } => table.waiting.contains_key(id),
+            _ => true,
+        });
     }
 
     /// Whether somebody waits for `id`.
@@ -155,6 +172,7 @@ impl Waiters {
         for waiter in std::mem::take(&mut table.waiting).into_values() {
             waiter.reply(&Reply::Stopped);
         }
+        table.mailboxes.close();
     }
 
     /// How many requests wait.
@@ -173,7 +191,7 @@ impl Table {
 
 impl Waiter {
     fn reply(self, reply: &Reply) {
-        for waiting in self.replies {
+        for (_, waiting) in self.replies {
             // Who went away needs no answer.
             let _ = waiting.send(reply.clone());
         }

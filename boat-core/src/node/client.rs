@@ -1,12 +1,16 @@
 //! A client's session, as an embedding program holds it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::session::{ClientNumbers, Numbers, RetryKey, SessionToken};
-use super::{Interface, Node, Predict, Raw};
+use super::session::{ClientNumbers, Numbers, Open, RetryKey, SessionToken};
+use super::{Inner, Interface, Node, Predict, Raw};
 use crate::{RequestKind, SessionError};
+
+/// Of the sessions that may be open, one in so many is kept for nodes' own.
+const OWN_SESSIONS_ONE_IN: usize = 8;
 
 /// An open session: a cheap handle that can be cloned and sent. Made by [`Node::session`].
 ///
@@ -56,8 +60,7 @@ pub struct Session<I: Interface = Raw> {
 impl<I: Interface> Session<I> {
     pub(super) async fn open(node: Node<I>) -> Result<Self, SessionError> {
         let inner = &node.inner;
-        let outcomes_max = u32::try_from(inner.config.sessions.session_outcomes_max).unwrap_or(u32::MAX);
-        let open = inner.open(outcomes_max, inner.request_timeout()).await?;
+        let open = inner.open_for_client(inner.request_timeout()).await?;
         let (id, token) = (open.id, SessionToken::new(open.id, open.secret));
         Ok(Session { node, id, token, numbers: Arc::new(ClientNumbers::new(open)) })
     }
@@ -92,6 +95,19 @@ impl<I: Interface> Session<I> {
         if let Some(retry) = RetryKey::read(key) {
             self.numbers.answered(retry.request);
         }
+    }
+}
+
+impl Inner {
+    /// Opens a session for a client, and leaves some room: were the table full of clients' sessions, nodes could open none of
+    /// their own, and would take no request without a key.
+    pub(super) async fn open_for_client(&self, within: Duration) -> Result<Open, SessionError> {
+        let limits = &self.config.sessions;
+        let sessions_max = limits.sessions_max - limits.sessions_max.div_ceil(OWN_SESSIONS_ONE_IN);
+        if self.shared.applied().sessions >= sessions_max {
+            return Err(SessionError::TooMany { sessions_max });
+        }
+        self.open(u32::try_from(limits.session_outcomes_max).unwrap_or(u32::MAX), within).await
     }
 }
 

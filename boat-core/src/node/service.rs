@@ -58,11 +58,10 @@ impl Service for Node {
     }
 
     async fn open_session(&self, within: Duration) -> Result<OpenedSession, SessionError> {
-        let limits = &self.inner.config.sessions;
-        let outcomes_max = limits.session_outcomes_max;
-        let open = self.inner.open(u32::try_from(outcomes_max).unwrap_or(u32::MAX), within).await?;
+        let open = self.inner.open_for_client(within).await?;
         let token = SessionToken::new(open.id, open.secret).to_string();
-        let expires_after_ms = limits.session_age_ms_max;
+        let outcomes_max = self.inner.config.sessions.session_outcomes_max;
+        let expires_after_ms = self.inner.config.sessions.session_age_ms_max;
         Ok(OpenedSession { token, position: open.id, outcomes_max, expires_after_ms })
     }
 

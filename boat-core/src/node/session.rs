@@ -9,6 +9,9 @@ use rand_chacha::rand_core::{RngCore, SeedableRng};
 
 use crate::{Origin, SessionRequest};
 
+/// How many words of 32 bits a proof takes.
+const PROOF_WORDS: u128 = 2;
+
 /// The numbers of an open session: which come next, and which have no answer.
 #[derive(Debug)]
 pub(super) struct Open {
@@ -17,12 +20,15 @@ pub(super) struct Open {
     unanswered: BTreeSet<u64>,
     pub(super) outcomes_max: u64,
     pub(super) secret: u64,
+    /// Gives the proofs of the numbers to come, one after the other.
+    proofs: ChaCha8Rng,
 }
 
 impl Open {
     /// The session that was opened at this position.
     pub(super) fn new(id: u64, outcomes_max: u64, secret: u64) -> Self {
-        Open { id, next: 0, unanswered: BTreeSet::new(), outcomes_max, secret }
+        let proofs = proofs(secret, 0);
+        Open { id, next: 0, unanswered: BTreeSet::new(), outcomes_max, secret, proofs }
     }
 
     /// The next request's place; `None` when so many numbers, the lowest unanswered one and all behind it, are in use.
@@ -34,7 +40,7 @@ impl Open {
         let request = SessionRequest { session: self.id, sequence: self.next };
         self.unanswered.insert(self.next);
         self.next += 1;
-        let key = RetryKey::new(request, self.secret);
+        let key = RetryKey { request, proof: self.proofs.next_u64() };
         Some((key, Origin::Session { request, lowest_unanswered: lowest }))
     }
 }
@@ -209,11 +215,17 @@ impl std::fmt::Display for RetryKey {
     }
 }
 
-/// One number of the ChaCha stream that the session's secret selects: not to be guessed from others.
+/// The proof of a sequence number: the number at that place of the ChaCha stream that the session's secret selects, not to be
+/// guessed from others.
 fn proof(secret: u64, sequence: u64) -> u64 {
+    proofs(secret, sequence).next_u64()
+}
+
+/// The proofs from a sequence number on. Those of neighbours come out of one block of the stream, which is what costs.
+fn proofs(secret: u64, sequence: u64) -> ChaCha8Rng {
     let mut stream = ChaCha8Rng::seed_from_u64(secret);
-    stream.set_stream(sequence);
-    stream.next_u64()
+    stream.set_word_pos(u128::from(sequence) * PROOF_WORDS);
+    stream
 }
 
 #[cfg(test)]
@@ -285,6 +297,8 @@ mod tests {
         let key = RetryKey::new(SessionRequest { session: 12, sequence: 345 }, 77);
         assert_eq!(RetryKey::read(&key.to_string()), Some(key));
         assert!(key.is_proved_by(77) && !key.is_proved_by(78));
+        let mut open = Open::new(12, 1_000, 77);
+        assert_eq!((0..=345).map_while(|_| open.take(1_000)).last().map(|(key, _)| key), Some(key));
         let next = RetryKey { request: SessionRequest { session: 12, sequence: 346 }, ..key };
         assert!(!next.is_proved_by(77));
         for other in ["boat-1", "boat--1-0", "boat-1-x-0", "1-2-3", "boat-1-2-3-4", "boat-+1-2-3", "boat-1-2"]

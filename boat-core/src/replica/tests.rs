@@ -413,3 +413,21 @@ fn a_read_of_a_leader_that_is_cut_off_fails_and_so_does_one_without_a_leader() {
     assert_eq!(cluster.read_failed, [ReadId(1), ReadId(2)]);
     assert_eq!(cluster.read_at, []);
 }
+
+#[test]
+fn leadership_is_handed_to_the_most_caught_up() {
+    for lags_first in [true, false] {
+        let mut cluster = Cluster::new(3);
+        let leader = cluster.leader();
+        let mut others: Vec<NodeId> = (0..3).map(NodeId).filter(|node| *node != leader).collect();
+        if lags_first {
+            others.reverse();
+        }
+        // What it misses is not sent again before the next heartbeat.
+        cluster.cut = BTreeSet::from([others[1]]);
+        cluster.propose(leader, "a");
+        cluster.cut.clear();
+        cluster.input(leader, Input::HandOver);
+        assert_eq!(cluster.leader(), others[0]);
+    }
+}

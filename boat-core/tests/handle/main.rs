@@ -9,6 +9,8 @@
 
 mod cluster;
 mod events;
+#[cfg(feature = "http")]
+mod places;
 mod reads;
 mod requests;
 mod sessions;

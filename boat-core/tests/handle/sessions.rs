@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use boat_core::config::SessionLimits;
-use boat_core::{NodeId, OutcomeError, PredictError};
+use boat_core::{NodeId, OutcomeError, PredictError, SessionError};
 
 use crate::cluster::{Cluster, SumNode, isolate, until, within};
 
@@ -118,6 +118,22 @@ async fn a_session_expires_by_log_time_and_says_so() {
     let fresh = within(node.session()).await.unwrap();
     // What the expired session asked was not applied.
     assert_eq!(within(fresh.predict(0).into_future()).await.unwrap().output, sum);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_cannot_take_the_nodes_sessions() {
+    let mut cluster = Cluster::new(1);
+    cluster.config.sessions = SessionLimits { sessions_max: 8, ..SessionLimits::default() };
+    let nodes = cluster.start_all().await;
+    let mut open = Vec::new();
+    let refused = loop {
+        match within(nodes[0].session()).await {
+            Ok(session) => open.push(session),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!((open.len(), refused), (7, SessionError::TooMany { sessions_max: 7 }));
+    assert_eq!(within(nodes[0].predict(3).into_future()).await.unwrap().output, 3);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use boat_core::Membership;
-use boat_core::log::files::{Files, RealFiles, SimFiles};
+use boat_core::log::files::{Files, MemoryFiles, RealFiles, SimFiles};
 use boat_core::log::{EntryKind, HardState, Log, LogConfig, LogEntry, LogError, LogWrite, Recovered};
 use bytes::Bytes;
 
@@ -12,12 +12,15 @@ use super::model::scan_all;
 
 type Disk = Arc<dyn Files>;
 
-/// Runs every case on the real file system and on the one in memory.
+/// Runs every case on the real file system and on those in memory.
 macro_rules! contract {
     ($($case:ident),+ $(,)?) => {
         mod real { $(#[test] fn $case() {
             let directory = tempfile::tempdir().unwrap();
             super::$case(std::sync::Arc::new(super::RealFiles), &directory.path().join("log"));
+        })+ }
+        mod memory { $(#[test] fn $case() {
+            super::$case(std::sync::Arc::new(super::MemoryFiles::new()), std::path::Path::new("log"));
         })+ }
         mod simulated { $(#[test] fn $case() {
             super::$case(std::sync::Arc::new(super::SimFiles::new()), std::path::Path::new("log"));

@@ -108,8 +108,12 @@ impl Cluster {
         self.wait_for_successor(node, process);
     }
 
-    /// Ends it by ctrl-C: in time, with nothing left.
+    /// Ends it by ctrl-C: in time, quietly, and with nothing left.
     pub(crate) fn end(mut self) {
+        while let Ok(line) = self.log.try_recv() {
+            self.seen.push(line);
+        }
+        let before = self.seen.len();
         signal("INT", self.supervisor.id());
         let deadline = Instant::now() + END_MAX;
         // The log ends when nobody holds its other end any more: the supervisor and all nodes are gone.
@@ -120,6 +124,10 @@ impl Cluster {
                 Err(RecvTimeoutError::Timeout) => panic!("not over in {END_MAX:?}\n{}", self.seen.join("\n")),
             }
         }
+        let said = self.seen.get(before..).unwrap_or_default();
+        let loud: Vec<_> =
+            said.iter().filter(|line| line.contains(" WARN ") || line.contains(" ERROR ")).collect();
+        assert!(loud.is_empty(), "a clean end is a quiet one: {loud:#?}");
         let status = self.supervisor.wait().expect("it has ended");
         assert!(status.success(), "{status}");
         for port in self.http_port..self.http_port + PORTS {

@@ -127,6 +127,7 @@ const CARGO_AND_CURL: [&str; 11] = [
     "--open",
     "--release",
     "--example",
+    "--test",
     "--features",
     "--from",
     "--to",

@@ -1,17 +1,20 @@
 //! The seam between Boat and its disk: every system call that touches a data directory goes through [`Files`].
 //!
-//! [`RealFiles`] is the disk, [`ReadOnlyFiles`] the same for those who only look. `SimFiles` (feature `sim`) is a disk in memory that loses what was not synced, tears writes
+//! [`RealFiles`] is the disk, [`ReadOnlyFiles`] the same for those who only look, [`MemoryFiles`] one that ends with the
+//! process. `SimFiles` (feature `sim`) is a disk in memory that loses what was not synced, tears writes
 //! and fails calls on demand.
 
 use std::fmt::Debug;
 use std::io;
 use std::path::Path;
 
+mod memory;
 mod read_only;
 mod real;
 #[cfg(any(test, feature = "sim"))]
 mod sim;
 
+pub use memory::MemoryFiles;
 pub use read_only::ReadOnlyFiles;
 pub use real::RealFiles;
 #[cfg(any(test, feature = "sim"))]

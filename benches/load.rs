@@ -1,0 +1,149 @@
+//! Load: connections that each ask, wait for the answer, and ask again.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::{Head, Result};
+
+/// What one turn of load gave.
+#[derive(Debug, Clone, Default)]
+pub struct Sample {
+    /// How many answers came in a second.
+    pub per_second: f64,
+    /// The time that half of the answers took at most, in milliseconds.
+    pub p50_ms: f64,
+    /// The time that 99 of 100 answers took at most, in milliseconds.
+    pub p99_ms: f64,
+}
+
+impl Sample {
+    /// What so many latencies in microseconds, gathered within `took`, say.
+    pub fn new(mut latencies_us: Vec<u32>, took: Duration) -> Sample {
+        latencies_us.sort_unstable();
+        let count = latencies_us.len();
+        let at = |part: f64| {
+            let place = (count as f64 * part) as usize;
+            latencies_us
+                .get(place.min(count.saturating_sub(1)))
+                .copied()
+                .map_or(0.0, |us| f64::from(us) / 1e3)
+        };
+        Sample { per_second: count as f64 / took.as_secs_f64(), p50_ms: at(0.5), p99_ms: at(0.99) }
+    }
+}
+
+/// A load: which requests, over how many connections.
+#[derive(Debug, Clone)]
+pub struct Load {
+    /// Whom to ask; connections are spread over them in turn.
+    pub addresses: Vec<SocketAddr>,
+    /// The bytes of the request, the same each time.
+    pub request: Vec<u8>,
+    /// How many connections ask at the same time.
+    pub connections: usize,
+    /// How long a connection rests after each answer.
+    pub pace: Duration,
+}
+
+impl Load {
+    /// Asks for so long, in one thread, and says what came of it. Connecting does not count.
+    ///
+    /// # Errors
+    /// When any answer has another status than 200, or a connection breaks.
+    pub fn run(&self, duration: Duration) -> Result<Sample> {
+        let (latencies_us, took) = self.block_on(duration)?;
+        Ok(Sample::new(latencies_us, took))
+    }
+
+    /// The same; gives how long each answer took, in microseconds.
+    ///
+    /// # Errors
+    /// See [`Load::run`].
+    pub fn latencies(&self, duration: Duration) -> Result<Vec<u32>> {
+        Ok(self.block_on(duration)?.0)
+    }
+
+    fn block_on(&self, duration: Duration) -> Result<(Vec<u32>, Duration)> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(self.run_here(duration))
+    }
+
+    async fn run_here(&self, duration: Duration) -> Result<(Vec<u32>, Duration)> {
+        let mut streams = Vec::new();
+        for address in self.addresses.iter().cycle().take(self.connections) {
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            streams.push(stream);
+        }
+        let (started, end) = (Instant::now(), Instant::now() + duration);
+        let mut tasks = tokio::task::JoinSet::new();
+        for stream in streams {
+            tasks.spawn(ask_until(stream, self.request.clone(), self.pace, end));
+        }
+        let mut latencies_us = Vec::new();
+        while let Some(ended) = tasks.join_next().await {
+            latencies_us.append(&mut ended??);
+        }
+        Ok((latencies_us, started.elapsed()))
+    }
+}
+
+async fn ask_until(
+    mut stream: TcpStream,
+    request: Vec<u8>,
+    pace: Duration,
+    end: Instant,
+) -> std::result::Result<Vec<u32>, String> {
+    let mut latencies_us = Vec::new();
+    let mut received = Vec::with_capacity(4096);
+    let mut asked = Instant::now();
+    while asked < end {
+        let status =
+            exchange(&mut stream, &request, &mut received).await.map_err(|error| error.to_string())?;
+        let answered = Instant::now();
+        if status != 200 {
+            return Err(format!("status {status}: {}", String::from_utf8_lossy(&received)));
+        }
+        latencies_us.push(u32::try_from((answered - asked).as_micros()).unwrap_or(u32::MAX));
+        asked = answered;
+        if !pace.is_zero() {
+            tokio::time::sleep(pace).await;
+            asked = Instant::now();
+        }
+    }
+    Ok(latencies_us)
+}
+
+/// One exchange. Gives the status, and leaves the answer in `received`.
+///
+/// # Errors
+/// When the connection breaks, or what comes is no answer.
+pub async fn exchange(stream: &mut TcpStream, request: &[u8], received: &mut Vec<u8>) -> Result<u16> {
+    received.clear();
+    stream.write_all(request).await?;
+    loop {
+        if stream.read_buf(received).await? == 0 {
+            return Err("the connection ended before the answer".into());
+        }
+        if let Some(head) = Head::read(received)?
+            && received.len() >= head.whole_bytes()
+        {
+            return Ok(head.status);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_tells_rate_and_percentiles() {
+        let sample = Sample::new((1..=1000).rev().collect(), Duration::from_secs(2));
+        assert_eq!((sample.per_second, sample.p50_ms, sample.p99_ms), (500.0, 0.501, 0.991));
+        assert_eq!(Sample::new(Vec::new(), Duration::from_secs(1)).p99_ms, 0.0);
+    }
+}
