@@ -109,11 +109,9 @@ impl Case {
         }
         let must_be_there = |step: &Step| matches!(step.end, End::Answered { .. } | End::Read { .. });
         let numbers = 0..self.steps.len();
-        let complete = numbers.filter(|number| must_be_there(&self.steps[*number]));
+        let mut complete = numbers.filter(|number| must_be_there(&self.steps[*number]));
         let alike = self.nodes.iter().all(|held| held.iter().map(|(number, _)| number).eq(&applied));
-        complete.fold(true, |all, number| all && order.contains(&number))
-            && alike
-            && self.nodes[0] == self.nodes[1]
+        complete.all(|number| order.contains(&number)) && alike && self.nodes[0] == self.nodes[1]
     }
 }
 

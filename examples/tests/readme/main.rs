@@ -121,7 +121,7 @@ fn every_flag_is_one_that_the_program_takes() {
 }
 
 /// Flags that stand in the text and belong to other programs, the script that builds images among them; those of `boat-log` are tried in its own test.
-const CARGO_AND_CURL: [&str; 11] = [
+const CARGO_AND_CURL: [&str; 12] = [
     "--json",
     "--workspace",
     "--open",
