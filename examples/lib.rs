@@ -3,11 +3,13 @@
 use std::process::ExitCode;
 
 use boat_clipper::docker::{CleanOptions, DockerConfig, DockerError, clean};
-use boat_clipper::{Backend, BackendConfig, BackendError, BackendKind, ModelKind};
+use boat_clipper::{
+    Backend, BackendConfig, BackendError, BackendKind, ModelKind, admin_routes, begin_deployment,
+};
 use boat_core::config::NodeConfig;
 use boat_core::config::cli::{NodeFlags, with_defaults};
 use boat_core::supervisor::{USAGE_STATUS, watch_parent};
-use boat_core::{Error, run_node};
+use boat_core::{Error, Node, run_node};
 use boat_transport::{TcpTransport, TransportOptions};
 use clap::{CommandFactory, FromArgMatches, Parser};
 
@@ -41,6 +43,15 @@ pub struct NodeArguments {
     /// Where the engine's query frontend listens [default: 127.0.0.1:1337]
     #[arg(long, env = "BOAT_QUERY_ADDRESS", value_name = "IP:PORT")]
     query_address: Option<std::net::SocketAddr>,
+    /// What the cluster begins with, with --backend engine [default: application `default`, model `echo-model` version 1]
+    #[arg(long, env = "BOAT_DEPLOYMENT", value_name = "FILE")]
+    deployment: Option<std::path::PathBuf>,
+    /// Where the engine takes model containers [default: nowhere]
+    #[arg(long, env = "BOAT_RPC_ADDRESS", value_name = "IP:PORT")]
+    rpc_address: Option<std::net::SocketAddr>,
+    /// Where the engine's management frontend listens, past the log: for looking [default: nowhere]
+    #[arg(long, env = "BOAT_MANAGEMENT_ADDRESS", value_name = "IP:PORT")]
+    management_address: Option<std::net::SocketAddr>,
     /// End with the process that started this one; its end of standard input tells
     #[arg(long, env = "BOAT_SUPERVISED")]
     supervised: bool,
@@ -77,23 +88,37 @@ impl NodeArguments {
         backend.model = self.model.unwrap_or(backend.model);
         backend.stateless |= self.stateless;
         backend.query_address = self.query_address.unwrap_or(backend.query_address);
+        backend.deployment = self.deployment.or_else(|| backend.deployment.take());
+        backend.rpc_address = self.rpc_address.or(backend.rpc_address);
+        backend.management_address = self.management_address.or(backend.management_address);
+        backend.replicated = backend.kind == BackendKind::Engine;
         self.docker.apply(&mut backend.docker);
         self.docker_ports.apply(&mut backend.docker);
         backend.docker.run = self.run.unwrap_or_else(|| std::mem::take(&mut backend.docker.run));
         let config = config.check()?;
+        let wrong = |error: &dyn std::fmt::Display| Error::Config(format!("backend: {error}"));
+        let beginning = config.backend.beginning().map_err(|error| wrong(&error))?;
         let routes = config.peer_routes.iter().map(|(node, address)| (node, address.to_owned())).collect();
         let options = TransportOptions { routes, ..TransportOptions::default() };
         let transport = TcpTransport::bind_with(config.peer_listen_address(), options).await?;
         let backend = Backend::from_config(config.backend.clone()).await;
         let backend = backend.map_err(|error| match error {
             BackendError::Engine(error) => Error::Backend(error.to_string()),
-            BackendError::Docker(DockerError::Config(wrong)) => Error::Config(format!("backend: {wrong}")),
+            BackendError::Docker(DockerError::Config(error)) => wrong(&error),
             // Another start may find it mended: what a person must mend first, a supervisor has told before.
             BackendError::Docker(error) => Error::Backend(error.to_string()),
-            wrong => Error::Config(format!("backend: {wrong}")),
+            other => wrong(&other),
         })?;
+        let view = backend.deployment_view();
+        let routes = |node: &Node| match view {
+            Some(view) => {
+                begin_deployment(node, view.clone(), beginning);
+                admin_routes(node, view)
+            }
+            None => axum::Router::new(),
+        };
         let left = Left::of(&config.backend, self.supervised);
-        let ended = run_node(config, transport, backend, |_| axum::Router::new()).await;
+        let ended = run_node(config, transport, backend, routes).await;
         left.clean().await;
         ended
     }

@@ -36,7 +36,7 @@ struct Arguments {
     /// Where node 0's backend is managed (with --backend docker)
     #[arg(long, default_value_t = 2337)]
     management_port: u16,
-    /// Where node 0's model containers connect (with --backend docker)
+    /// Where node 0's model containers connect (with --backend docker, or --deployment)
     #[arg(long, default_value_t = 7000)]
     rpc_port: u16,
     /// Where node 0's Redis is published (with --backend docker)
@@ -51,6 +51,9 @@ struct Arguments {
     /// Which model: echo or hash-chain
     #[arg(long, default_value_t = ModelKind::Echo)]
     model: ModelKind,
+    /// What the cluster begins with (with --backend engine); model containers then connect where --rpc-port says
+    #[arg(long, value_name = "FILE")]
+    deployment: Option<PathBuf>,
     /// Keep the nodes' data here; without it they live in a temporary directory that is removed at the end
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -69,6 +72,9 @@ impl Arguments {
         if self.backend == BackendKind::Engine {
             used.push(("queries", self.query_port));
         }
+        if self.takes_containers() {
+            used.push(("model containers", self.rpc_port));
+        }
         let needs = (0..self.num_nodes).flat_map(|node| {
             used.iter().map(move |(what, base)| PortNeed {
                 purpose: format!("node {node}, {what}"),
@@ -76,6 +82,19 @@ impl Arguments {
             })
         });
         needs.collect()
+    }
+
+    /// Whether the engines of the nodes take model containers: where somebody says which.
+    fn takes_containers(&self) -> bool {
+        self.backend == BackendKind::Engine && self.deployment.is_some()
+    }
+
+    fn engine_arguments(&self, node: u16) -> Vec<String> {
+        let Some(file) = self.deployment.as_ref().filter(|_| self.takes_containers()) else {
+            return Vec::new();
+        };
+        let rpc = Self::address(self.rpc_port, node).to_string();
+        ["--deployment", &file.display().to_string(), "--rpc-address", &rpc].map(str::to_owned).into()
     }
 
     /// The ports of a node's containers besides that for queries, with the flags that say so.
@@ -106,6 +125,7 @@ impl Arguments {
             .args([NODE, "--supervised", "--allow-control", "--run", run])
             .args(flags.iter().chain(&ports).flat_map(|(flag, value)| [*flag, value.as_str()]))
             .args(self.docker.to_arguments())
+            .args(self.engine_arguments(node))
     }
 
     #[expect(clippy::print_stdout, reason = "the banner is this program's output")]

@@ -2,17 +2,19 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use boat_core::{Call, CallOutcome, Check, NodeId, Predictor, PredictorError, StateKind};
 use serde::{Deserialize, Serialize};
 
+use crate::deployment_file::default_deployment_of;
 use crate::docker::DockerConfig;
 #[cfg(feature = "docker")]
 use crate::docker::{Deployment, DeploymentSpec, DockerError};
 use crate::{
-    ClipperConfig, ClipperConfigError, ClipperPredictor, Engine, EngineConfig, EngineError, InputType,
-    LocalPredictor, ModelKind, Renewal,
+    Change, ClipperConfig, ClipperConfigError, ClipperPredictor, DeploymentFileError, DeploymentView, Engine,
+    EngineConfig, EngineError, InputType, LocalPredictor, ModelKind, Renewal, read_deployment,
 };
 
 /// How many times the call limit the latency SLO of Boat's own applications is: a default answer for lateness should never
@@ -76,6 +78,15 @@ pub struct BackendConfig {
     pub query_address: SocketAddr,
     /// How long one exchange with the query frontend may take, in milliseconds. Default 5,000, at least 1.
     pub call_timeout_ms: u64,
+    /// Whether applications and models come with the log, as [`Configuration`](crate::Configuration) requests. Default
+    /// false: then there is the application `default` with `model`, and nothing else. The kind `none` has nothing else.
+    pub replicated: bool,
+    /// The file that says what a cluster begins with where `replicated`. Default none: [`default_deployment`](crate::default_deployment) with `model`.
+    pub deployment: Option<PathBuf>,
+    /// Where the engine is managed, past the log: for looking. Default nowhere.
+    pub management_address: Option<SocketAddr>,
+    /// Where model containers connect to the engine. Default nowhere.
+    pub rpc_address: Option<SocketAddr>,
     /// How Clipper is deployed, for the kind `docker`.
     pub docker: DockerConfig,
 }
@@ -89,6 +100,10 @@ impl Default for BackendConfig {
             stateless: false,
             query_address: SocketAddr::from((Ipv4Addr::LOCALHOST, 1337)),
             call_timeout_ms: ClipperConfig::default().call_timeout_ms,
+            replicated: false,
+            deployment: None,
+            management_address: None,
+            rpc_address: None,
             docker: DockerConfig::default(),
         }
     }
@@ -140,6 +155,35 @@ pub enum BackendError {
     /// The configuration cannot be.
     #[error(transparent)]
     Config(#[from] ClipperConfigError),
+    /// The deployment file cannot be.
+    #[error(transparent)]
+    Deployment(#[from] DeploymentFileError),
+}
+
+impl BackendConfig {
+    /// What a cluster begins with: the deployment file, or the default one. Nothing where the deployment is not the log's.
+    ///
+    /// # Errors
+    /// [`DeploymentFileError`].
+    pub fn beginning(&self) -> Result<Vec<Change>, DeploymentFileError> {
+        match &self.deployment {
+            _ if !self.replicated => Ok(Vec::new()),
+            Some(path) => read_deployment(path),
+            None => Ok(default_deployment_of(self.model)),
+        }
+    }
+
+    fn engine(&self) -> EngineConfig {
+        let mut engine =
+            if self.replicated { EngineConfig::empty() } else { EngineConfig::with_model(self.model) };
+        for application in &mut engine.applications {
+            application.latency_slo_micros = slo_micros(self.call_timeout_ms);
+        }
+        engine.keeps_state = !self.stateless;
+        engine.management_address = self.management_address;
+        engine.rpc_address = self.rpc_address;
+        engine
+    }
 }
 
 /// A backend with all that belongs to it: itself the predictor to start a node with. Dropping it ends its engine.
@@ -162,15 +206,18 @@ impl Backend {
     /// [`BackendError`], when a port is taken, or the configuration cannot be.
     pub async fn from_config(config: BackendConfig) -> Result<Backend, BackendError> {
         let state_kind = config.state_kind();
-        let BackendConfig { node, kind, model, query_address, call_timeout_ms, .. } = config;
+        let engine = config.engine();
+        let BackendConfig { node, kind, model, query_address, call_timeout_ms, replicated, .. } = config;
         match kind {
             BackendKind::Engine => {
-                let mut engine = EngineConfig::with_model(model);
-                for application in &mut engine.applications {
-                    application.latency_slo_micros = slo_micros(call_timeout_ms);
-                }
                 let engine = Engine::start(query_address, engine).await?;
-                let clipper = ClipperConfig { node, state_kind, call_timeout_ms, ..ClipperConfig::default() };
+                let clipper = ClipperConfig {
+                    node,
+                    state_kind,
+                    call_timeout_ms,
+                    replicated,
+                    ..ClipperConfig::default()
+                };
                 let address = engine.address();
                 let predictor = ClipperPredictor::new(address, clipper, Renewal::Engine(Box::new(engine)))?;
                 Ok(Backend::Engine(Box::new(predictor)))
@@ -190,6 +237,16 @@ impl Backend {
                 let factory = model.factory();
                 Ok(Backend::Local(LocalPredictor::new(node, InputType::Strings, state_kind, factory)))
             }
+        }
+    }
+
+    /// What is deployed, where that comes with the log.
+    pub fn deployment_view(&self) -> Option<DeploymentView> {
+        match self {
+            Backend::Engine(predictor) => predictor.deployment_view(),
+            #[cfg(feature = "docker")]
+            Backend::Docker(predictor) => predictor.deployment_view(),
+            Backend::Local(_) => None,
         }
     }
 

@@ -25,32 +25,40 @@
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 
+mod admin;
 mod answer;
 mod backend;
 mod container;
 mod deployment;
+mod deployment_file;
 pub mod docker;
 mod engine;
 mod fields;
 mod input;
 mod local;
+mod management;
 mod models;
 mod outcome_log;
 mod query;
+mod replicated;
 mod request;
 mod rpc;
 mod zmtp;
 
+pub use self::admin::admin_routes;
 pub use self::backend::{Backend, BackendConfig, BackendError, BackendKind, UnknownBackend};
 pub use self::container::{ContainerConfig, ContainerError, serve_container};
 pub use self::deployment::{
-    APPLICATIONS_MAX, Application, Change, ContainerView, Deployment, Links, Look, MODEL_VERSIONS_MAX,
-    ModelId, ModelVersion,
+    APPLICATIONS_MAX, Application, ApplicationView, Beginning, Change, Configuration, ContainerView,
+    Deployment, Links, Look, MODEL_VERSIONS_MAX, ModelId, ModelVersion, ModelView,
 };
+pub use self::deployment_file::{DeploymentFileError, default_deployment, parse_deployment, read_deployment};
 pub use self::engine::{ApplicationConfig, Engine, EngineConfig, EngineError, ModelConfig};
 pub use self::input::{Input, InputType, UnknownInputType};
 pub use self::local::LocalPredictor;
+pub use self::management::{ManagementClient, ManagementError};
 pub use self::models::{Echo, EngineModel, HashChain, ModelFactory, ModelKind, UnknownModel};
 pub use self::outcome_log::OUTCOME_LOG_TARGET;
 pub use self::query::{ClipperConfig, ClipperConfigError, ClipperPredictor, Renewal};
+pub use self::replicated::{DeploymentView, begin_deployment};
 pub use self::request::CLIENT_BATCH_INPUTS_MAX;

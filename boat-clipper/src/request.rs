@@ -40,7 +40,7 @@ pub(crate) fn parse(
     match kind {
         RequestKind::Predict => prediction(input_type, body),
         RequestKind::Feedback => feedback(input_type, body).map(|element| vec![element]),
-        RequestKind::Configure => Err("configuration changes are not supported yet".to_owned()),
+        RequestKind::Configure => Err("this backend's deployment is not the log's".to_owned()),
         RequestKind::OpenSession => Err("the opening of a session is nothing for a model".to_owned()),
     }
 }
@@ -151,7 +151,7 @@ mod tests {
             assert!(error.contains(why), "{body}: {error}");
         }
         assert!(check(Predict, b"{\"input\":\"\xff\"}").is_err());
-        assert!(check(Configure, b"{}").unwrap_err().contains("not supported yet"));
+        assert!(check(Configure, b"{}").unwrap_err().contains("not the log's"));
     }
 
     #[test]

@@ -111,9 +111,8 @@ async fn one_connection(config: &ContainerConfig, make: &ModelFactory) -> Ended 
     }
 }
 
-/// The local part of addresses in tests and examples.
 impl ContainerConfig {
-    /// The default, at this address.
+    /// The default, for the frontend at this address.
     pub fn at(frontend: SocketAddr) -> Self {
         ContainerConfig { frontend: frontend.to_string(), ..ContainerConfig::default() }
     }

@@ -68,24 +68,38 @@ pub struct ContainerView {
     pub input_type: InputType,
 }
 
-#[derive(Serialize)]
-struct ApplicationShown<'a> {
-    input_type: InputType,
-    default_output: &'a str,
-    latency_slo_micros: i64,
-    name: &'a str,
-    linked_models: &'a [String],
+/// An application, as Clipper's `get_application` shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApplicationView {
+    /// The type of its inputs.
+    pub input_type: InputType,
+    /// What is answered when the model gives nothing in time.
+    pub default_output: String,
+    /// How long the model may take before that, in microseconds.
+    pub latency_slo_micros: i64,
+    /// Its name.
+    pub name: String,
+    /// The models that it is linked with: none, or one.
+    pub linked_models: Vec<String>,
 }
 
-#[derive(Serialize)]
-struct ModelShown<'a> {
-    model_name: &'a str,
-    model_version: &'a str,
-    input_type: InputType,
-    labels: Vec<&'a str>,
-    container_name: &'a str,
-    model_data_path: &'a str,
-    is_current_version: bool,
+/// A version of a model, as Clipper's `get_model` shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelView {
+    /// The model's name.
+    pub model_name: String,
+    /// The version.
+    pub model_version: String,
+    /// The type of its inputs.
+    pub input_type: InputType,
+    /// Words that stand with it; one empty one where there are none.
+    pub labels: Vec<String>,
+    /// What serves it.
+    pub container_name: String,
+    /// Where the model's data is.
+    pub model_data_path: String,
+    /// Whether it is the selected version.
+    pub is_current_version: bool,
 }
 
 impl Look {
@@ -218,29 +232,29 @@ impl Deployment {
         })
     }
 
-    fn show<'a>(&'a self, application: &'a Application) -> ApplicationShown<'a> {
-        ApplicationShown {
+    fn show(&self, application: &Application) -> ApplicationView {
+        ApplicationView {
             input_type: application.input_type,
-            default_output: &application.default_output,
+            default_output: application.default_output.clone(),
             latency_slo_micros: application.latency_slo_micros,
-            name: &application.name,
-            linked_models: self.linked(&application.name),
+            name: application.name.clone(),
+            linked_models: self.linked(&application.name).to_vec(),
         }
     }
 
-    fn show_model<'a>(&'a self, model: &'a ModelVersion) -> ModelShown<'a> {
+    fn show_model(&self, model: &ModelVersion) -> ModelView {
         // Clipper keeps labels as one text with commas, so none reads back as one empty label.
         let labels = match model.labels.as_slice() {
-            [] => vec![""],
-            labels => labels.iter().map(String::as_str).collect(),
+            [] => vec![String::new()],
+            labels => labels.to_vec(),
         };
-        ModelShown {
-            model_name: &model.model_name,
-            model_version: &model.model_version,
+        ModelView {
+            model_name: model.model_name.clone(),
+            model_version: model.model_version.clone(),
             input_type: model.input_type,
             labels,
-            container_name: &model.container_name,
-            model_data_path: &model.model_data_path,
+            container_name: model.container_name.clone(),
+            model_data_path: model.model_data_path.clone(),
             is_current_version: self.selected(&model.model_name) == Some(&model.model_version),
         }
     }

@@ -4,6 +4,7 @@
 //! frontend's management keeps one, and so does every predictor, of what the log has said.
 
 mod change;
+mod configuration;
 mod json;
 mod look;
 
@@ -12,7 +13,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 pub use self::change::{Application, Change, Links, ModelId, ModelVersion};
-pub use self::look::{ContainerView, Look};
+pub(crate) use self::configuration::Planned;
+pub use self::configuration::{Beginning, Configuration};
+pub use self::look::{ApplicationView, ContainerView, Look, ModelView};
 
 /// How many applications there may be.
 pub const APPLICATIONS_MAX: usize = 1_024;

@@ -5,10 +5,8 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use crate::deployment::{Application, Change, Links, ModelId, ModelVersion};
+use crate::deployment_file::BUILT_IN;
 use crate::{InputType, ModelFactory, ModelKind};
-
-/// What stands before the name of a built-in model where a deployment says what serves a model.
-const BUILT_IN: &str = "boat/";
 
 /// Configuration of an [`Engine`](super::Engine).
 ///

@@ -22,6 +22,7 @@ use self::containers::Containers;
 use self::lives::Lives;
 use self::routes::{Frontend, Routes};
 use self::server::Server;
+pub(crate) use self::serving::NO_MODEL;
 use self::serving::Serving;
 use crate::deployment::{Change, Look};
 

@@ -16,7 +16,7 @@ use crate::rpc::Metadata;
 use crate::{EngineModel, Input, InputType, ModelFactory};
 
 /// Answered as the default's explanation when no replica serves the model. Clipper's words, by which clients tell.
-pub(super) const NO_MODEL: &str = "No connected models found for query";
+pub(crate) const NO_MODEL: &str = "No connected models found for query";
 /// Answered as the default's explanation when the model gave nothing in time. Clipper's words.
 pub(super) const TOO_LATE: &str = "Failed to retrieve a prediction response within the specified latency SLO";
 
@@ -218,6 +218,8 @@ impl Serving {
             _ if inputs.is_empty() => Err(NO_MODEL),
             None => Err(NO_MODEL),
             Some(served) => served.queue.push(inputs, now + target.slo).map_err(|error| match error {
+                // A state that is gone must not look like a model that is yet to come.
+                NotQueued::NoReplica if self.keeps_state && served.has_run => TOO_LATE,
                 NotQueued::NoReplica => NO_MODEL,
                 NotQueued::Full => TOO_LATE,
             }),

@@ -1,5 +1,6 @@
 //! How a predictor drives a Clipper.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use boat_core::{NodeId, StateKind};
@@ -35,6 +36,19 @@ pub struct ClipperConfig {
     pub batch_bytes_max: usize,
     /// The longest answer that is read, in bytes. Default 64 MiB.
     pub answer_bytes_max: usize,
+    /// How many batches are in flight at once where the model keeps no state; one otherwise. Default 8, at least 1.
+    pub concurrent_batches_max: usize,
+    /// Whether a Clipper that somebody else runs is asked the same thing twice before it is used. Default true.
+    pub probe: bool,
+    /// Whether the deployment comes with the log, as [`Configuration`](crate::Configuration) requests, instead of being there.
+    /// Then `input_type` is the application's. Default false.
+    pub replicated: bool,
+    /// Where the management frontend is that makes such changes; not needed where the engine is the predictor's own. Default
+    /// none.
+    pub management_address: Option<SocketAddr>,
+    /// How long a foreign query frontend gets to hear of a link or a version, in milliseconds: nothing shows when it has.
+    /// Default 500.
+    pub settle_ms: u64,
 }
 
 impl Default for ClipperConfig {
@@ -50,6 +64,11 @@ impl Default for ClipperConfig {
             batch_inputs_max: 64,
             batch_bytes_max: 1 << 20,
             answer_bytes_max: 64 << 20,
+            concurrent_batches_max: 8,
+            probe: true,
+            replicated: false,
+            management_address: None,
+            settle_ms: 500,
         }
     }
 }
@@ -85,6 +104,7 @@ impl ClipperConfig {
             ("connect_timeout_ms", self.connect_timeout_ms == 0),
             ("call_timeout_ms", self.call_timeout_ms == 0),
             ("batch_inputs_max", self.batch_inputs_max == 0),
+            ("concurrent_batches_max", self.concurrent_batches_max == 0),
         ] {
             if is_zero {
                 return Err(ClipperConfigError::Zero(field));
@@ -112,6 +132,7 @@ mod tests {
             ClipperConfig { connect_timeout_ms: 0, ..fine.clone() },
             ClipperConfig { call_timeout_ms: 0, ..fine.clone() },
             ClipperConfig { batch_inputs_max: 0, ..fine.clone() },
+            ClipperConfig { concurrent_batches_max: 0, ..fine.clone() },
             ClipperConfig { idle_timeout_ms: 5_000, ..fine.clone() },
         ] {
             assert!(wrong.check().is_err(), "{wrong:?}");

@@ -14,8 +14,9 @@ struct Counter {
     count: String,
 }
 
-/// Reads Clipper's `/metrics`. The error says what is wrong, and what helps.
-pub(super) fn check(metrics: &[u8], application: &str) -> Result<(), String> {
+/// Reads Clipper's `/metrics`. The application may be missing where it is yet to be made. The error says what is wrong, and
+/// what helps.
+pub(super) fn check(metrics: &[u8], application: &str, may_be_missing: bool) -> Result<(), String> {
     let metrics: Metrics = serde_json::from_slice(metrics)
         .map_err(|error| format!("GET /metrics gave something else than Clipper's metrics: {error}"))?;
     let name = format!("app:{application}:num_predictions");
@@ -26,6 +27,7 @@ pub(super) fn check(metrics: &[u8], application: &str) -> Result<(), String> {
             "application {application} has answered {count} predictions already, so its model is not fresh; restart the \
              query frontend and the model container, and Boat replays what it must"
         )),
+        None if may_be_missing => Ok(()),
         None => Err(format!("there is no application {application}; create it and link its model")),
     }
 }
@@ -42,12 +44,17 @@ mod tests {
                 "ratio_counters":[{{"y":{{"ratio":"nan"}}}}],"meters":[],"histograms":[]}}"#
             )
         };
-        assert_eq!(check(metrics("\"0\"").as_bytes(), "default"), Ok(()));
+        assert_eq!(check(metrics("\"0\"").as_bytes(), "default", false), Ok(()));
         assert!(
-            check(metrics("\"7\"").as_bytes(), "default").unwrap_err().contains("answered 7 predictions")
+            check(metrics("\"7\"").as_bytes(), "default", false)
+                .unwrap_err()
+                .contains("answered 7 predictions")
         );
-        assert!(check(metrics("\"0\"").as_bytes(), "other").unwrap_err().contains("no application other"));
-        assert!(check(metrics("0").as_bytes(), "default").is_err());
-        assert!(check(b"hello", "default").is_err());
+        assert!(
+            check(metrics("\"0\"").as_bytes(), "other", false).unwrap_err().contains("no application other")
+        );
+        assert_eq!(check(metrics("\"0\"").as_bytes(), "other", true), Ok(()));
+        assert!(check(metrics("0").as_bytes(), "default", false).is_err());
+        assert!(check(b"hello", "default", true).is_err());
     }
 }

@@ -2,28 +2,35 @@
 
 mod config;
 pub(crate) mod connection;
+mod exchange;
 mod freshness;
+mod probe;
 mod renewal;
+mod replicated;
 mod work;
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use boat_core::{Call, CallOutcome, Check, Predictor, PredictorError, StateKind};
+use boat_core::{Call, CallOutcome, Check, Predictor, PredictorError, RequestKind, StateKind};
 use bytes::Bytes;
+use futures_util::future::join_all;
 use http::{Method, StatusCode};
 
 pub use self::config::{ClipperConfig, ClipperConfigError};
 use self::connection::{Connection, ExchangeError};
+use self::exchange::Rules;
 pub use self::renewal::Renewal;
-use self::work::{InputOutcome, Work};
-use crate::answer::{Refusal, read_answer};
+use self::replicated::Replicated;
+use self::work::{InputOutcome, Output, Work};
 use crate::outcome_log::{AnsweredBy, log_outcome};
 use crate::request::{self, Element};
+use crate::{DeploymentView, InputType, ManagementClient};
 
-/// How much of an unexpected answer stands in an error.
-const REASON_CHARS_MAX: usize = 300;
+/// How often a call of a model without state is tried whose fate nobody knows, before it may be the call that is to blame.
+const UNKNOWN_TRIES_MAX: u32 = 3;
 
-/// Drives one application of a Clipper, or of an [`Engine`].
+/// Drives one application of a Clipper, or of an [`Engine`](crate::Engine).
 ///
 /// It must be driven within a Tokio runtime with network and time.
 ///
@@ -33,7 +40,8 @@ const REASON_CHARS_MAX: usize = 300;
 ///   most, is one request with one position; its elements share one `query_id`.
 /// - Feedback is any JSON value `F`. It reaches the model as the input string `{"feedback":F}`, with F as its client wrote it,
 ///   and so only where inputs are strings. (Clipper's own `/update` reaches no model.)
-/// - Configuration changes are rejected.
+/// - Configuration changes are [`Configuration`](crate::Configuration)s where [`ClipperConfig::replicated`] says so, and
+///   are rejected otherwise. Each is made on the Clipper behind before the next prediction runs.
 ///
 /// [`Predictor::check`] refuses, besides what Clipper refuses, the inputs that it chokes on: empty ones, which block a
 /// model for good, and strings with a NUL character, which it cuts there.
@@ -47,33 +55,36 @@ const REASON_CHARS_MAX: usize = 300;
 /// |---|---|
 /// | no connection, or closed before a byte was sent | `Unavailable` |
 /// | closed, cut off or late after sending; any status but 200, 400 and 413; an answer that is none | `StateLost` |
-/// | `"default":true` | `StateLost`; `Unavailable` where the model keeps no state |
+/// | `"default":true` | `StateLost`; `Unavailable` where no container has come yet and so nothing ran |
 /// | 400 or 413 | nothing ran, for Clipper reads the whole body first: halves are tried, and what is refused alone is `Rejected` |
 ///
 /// After `StateLost` nothing is sent until [`Predictor::reset`]; nor after a `predict` that was dropped half way. A client's
 /// batch of which Clipper refuses an element is rejected as a whole; its other elements run.
 ///
+/// # Without state
+/// A model that is declared to keep none is asked several batches at a time, loses nothing, and gives a default as what it
+/// is: an answer that says so. What nobody knows is tried again; `StateLost` comes only of what fails three times.
+///
 /// # Readiness
-/// A reset is done once the frontend answers `GET /metrics`: a real prediction as a probe would change a model that keeps
-/// state.
+/// A reset is done once the frontend answers `GET /metrics`. A Clipper that somebody else runs is probed besides, unless
+/// [`ClipperConfig::probe`] forbids it: one input is asked twice, and must reach the model both times instead of its cache. The
+/// model sees the probe as its first two inputs, on every node that has such a backend.
 #[derive(Debug)]
 pub struct ClipperPredictor {
     config: ClipperConfig,
-    path: String,
+    rules: Rules,
     connection: Connection,
+    /// More ways to the same frontend, where calls may run at the same time.
+    others: Vec<Connection>,
     renewal: Renewal,
     /// Why nobody knows the model's state, if so.
     void: Option<String>,
-    /// Whether a prediction was answered since the last reset, so that a frontend that goes on counting shows it.
-    answered: bool,
-}
-
-/// The answer to one batch of inputs.
-enum Reply {
-    /// One output for each, as JSON.
-    Outputs(Vec<String>),
-    /// Nothing ran, because of this.
-    Refused(String),
+    /// Whether the frontend has been probed since the last reset.
+    is_probed: bool,
+    /// How often in a row nobody knew what became of a call of a model without state.
+    unknown: u32,
+    /// The deployment, where it comes with the log.
+    replicated: Option<Replicated>,
 }
 
 impl ClipperPredictor {
@@ -87,9 +98,46 @@ impl ClipperPredictor {
         renewal: Renewal,
     ) -> Result<Self, ClipperConfigError> {
         config.check()?;
-        let path = format!("/{}/predict", config.application);
+        let rules = Rules {
+            path: format!("/{}/predict", config.application),
+            keeps_state: config.state_kind != StateKind::Stateless,
+            is_engine: matches!(renewal, Renewal::Engine(_)),
+            answered: AtomicBool::new(false),
+        };
         let connection = Connection::new(address, &config);
-        Ok(ClipperPredictor { config, path, connection, renewal, void: None, answered: false })
+        let others = if rules.keeps_state { 0 } else { config.concurrent_batches_max - 1 };
+        let others = (0..others).map(|_| Connection::new(address, &config)).collect();
+        let replicated =
+            config.replicated.then(|| Replicated::new(config.management_address.map(ManagementClient::new)));
+        Ok(ClipperPredictor {
+            config,
+            rules,
+            connection,
+            others,
+            renewal,
+            void: None,
+            is_probed: false,
+            unknown: 0,
+            replicated,
+        })
+    }
+
+    /// What is deployed, where that comes with the log.
+    pub fn deployment_view(&self) -> Option<DeploymentView> {
+        self.replicated.as_ref().map(|replicated| replicated.view().clone())
+    }
+
+    /// What the application takes, or why nothing can be asked of it.
+    fn input_type(&self) -> Result<InputType, String> {
+        match &self.replicated {
+            None => Ok(self.config.input_type),
+            Some(replicated) => {
+                let application = &self.config.application;
+                let missing =
+                    || format!("no application {application} is deployed: add it with POST /admin/add_app");
+                replicated.input_type(application).ok_or_else(missing)
+            }
+        }
     }
 
     /// Where the query frontend is.
@@ -98,7 +146,7 @@ impl ClipperPredictor {
     }
 
     fn keeps_state(&self) -> bool {
-        self.config.state_kind != StateKind::Stateless
+        self.rules.keeps_state
     }
 
     /// Runs the next batch of inputs, and believes what it gave only if the model is still the one that it was.
@@ -106,12 +154,11 @@ impl ClipperPredictor {
         &mut self,
         inputs: &[Element<'_>],
     ) -> Result<Vec<InputOutcome>, (usize, PredictorError)> {
-        let keeps_state = self.keeps_state();
-        self.renewal.begin(keeps_state).await.map_err(|error| (0, error))?;
+        self.renewal.begin(true).await.map_err(|error| (0, error))?;
         let lost = self.renewal.until_lost();
         let outcomes = tokio::select! {
             biased;
-            outcomes = self.run(inputs) => outcomes?,
+            outcomes = self.rules.run(&mut self.connection, inputs) => outcomes?,
             why = lost => {
                 self.connection.close();
                 return Err((0, PredictorError::StateLost(why)));
@@ -122,61 +169,22 @@ impl ClipperPredictor {
         Ok(outcomes)
     }
 
-    /// Runs the next batch of inputs, in halves if need be. Refused ones stand in the outcomes like answered ones.
-    async fn run(&mut self, inputs: &[Element<'_>]) -> Result<Vec<InputOutcome>, (usize, PredictorError)> {
-        let mut outcomes: Vec<InputOutcome> = Vec::with_capacity(inputs.len());
-        // Each part is sent, or split in two: less than twice as many requests as inputs.
-        let mut parts = vec![inputs];
-        while let Some(part) = parts.pop() {
-            let (first, second) = part.split_at(part.len() / 2);
-            match self.send(part).await.map_err(|error| (outcomes.len(), error))? {
-                Reply::Outputs(outputs) => outcomes.extend(outputs.into_iter().map(Ok)),
-                Reply::Refused(why) if part.len() <= 1 => outcomes.push(Err(why)),
-                Reply::Refused(_) => parts.extend([second, first]),
-            }
-        }
-        Ok(outcomes)
-    }
-
-    async fn send(&mut self, inputs: &[Element<'_>]) -> Result<Reply, PredictorError> {
-        let body = body(inputs);
-        let exchange = self.connection.exchange(Method::POST, &self.path, body).await;
-        let (status, answer) = exchange.map_err(|error| match error {
-            ExchangeError::NotSent(why) => PredictorError::Unavailable(why),
-            ExchangeError::Unknown(why) => PredictorError::StateLost(why),
-        })?;
-        // A model's bytes pass through Clipper as they are; those that are no UTF-8 become U+FFFD, on every node alike.
-        let answer = String::from_utf8_lossy(&answer);
-        self.answered |= status == StatusCode::OK;
-        match status {
-            StatusCode::OK => self.outputs(&answer, inputs.len()).map(Reply::Outputs),
-            StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => Ok(Reply::Refused(reason(&answer))),
-            _ => Err(PredictorError::StateLost(format!("status {status}: {}", reason(&answer)))),
-        }
-    }
-
-    fn outputs(&self, answer: &str, count: usize) -> Result<Vec<String>, PredictorError> {
-        let predictions = read_answer(answer, count).map_err(PredictorError::StateLost)?;
-        let output = |prediction: crate::answer::Prediction<'_>| {
-            if !prediction.default {
-                return Ok(prediction.output.get().to_owned());
-            }
-            let why = prediction.default_explanation.unwrap_or("no explanation".into());
-            let why = format!("the application's default came instead of an output: {why}");
-            Err(if self.keeps_state() {
-                PredictorError::StateLost(why)
-            } else {
-                PredictorError::Unavailable(why)
-            })
-        };
-        predictions.into_iter().map(output).collect()
-    }
-
     /// What an error means for the calls that have no outcome, given how many inputs of the current batch did run.
     fn judge(&mut self, error: PredictorError, is_torn: bool) -> PredictorError {
         if !self.keeps_state() {
             self.void = None;
-            return error;
+            return match error {
+                // There is nothing to lose: it is tried again, unless this is what breaks it every time.
+                PredictorError::StateLost(why) if self.unknown + 1 < UNKNOWN_TRIES_MAX => {
+                    self.unknown += 1;
+                    PredictorError::Unavailable(why)
+                }
+                PredictorError::StateLost(why) => {
+                    self.unknown = 0;
+                    PredictorError::StateLost(why)
+                }
+                unavailable @ PredictorError::Unavailable(_) => unavailable,
+            };
         }
         let why = match error {
             PredictorError::Unavailable(why) if !is_torn => {
@@ -201,15 +209,18 @@ impl ClipperPredictor {
             let why = format!("{address} is no query frontend: GET /metrics gave status {status}");
             return Err(PredictorError::Unavailable(why));
         }
+        let answered = self.rules.answered.load(Ordering::Relaxed);
         match self.renewal {
-            Renewal::External if self.keeps_state() && self.void.is_some() && !self.answered => {
+            Renewal::External if self.keeps_state() && self.void.is_some() && !answered => {
                 Err(PredictorError::Unavailable(format!(
                     "the first prediction since Clipper at {address} was found fresh is lost, so its count cannot tell \
                      whether it is fresh again: restart query frontend and model container, then this node"
                 )))
             }
-            Renewal::External if self.keeps_state() => freshness::check(&metrics, &self.config.application)
-                .map_err(|why| PredictorError::Unavailable(format!("Clipper at {address}: {why}"))),
+            Renewal::External if self.keeps_state() => {
+                freshness::check(&metrics, &self.config.application, self.config.replicated)
+                    .map_err(|why| PredictorError::Unavailable(format!("Clipper at {address}: {why}")))
+            }
             _ => Ok(()),
         }
     }
@@ -221,7 +232,10 @@ impl Predictor for ClipperPredictor {
     }
 
     fn check(&self) -> Check {
-        request::check(self.config.input_type)
+        match &self.replicated {
+            None => request::check(self.config.input_type),
+            Some(replicated) => replicated.check(&self.config.application),
+        }
     }
 
     async fn reset(&mut self) -> Result<(), PredictorError> {
@@ -229,7 +243,14 @@ impl Predictor for ClipperPredictor {
         self.renewal.renew().await?;
         self.ask_freshness().await?;
         self.void = None;
-        self.answered = false;
+        self.rules.answered.store(false, Ordering::Relaxed);
+        self.is_probed = false;
+        if self.replicated.is_none() {
+            self.probe().await?;
+        }
+        if let Some(replicated) = &mut self.replicated {
+            replicated.reset();
+        }
         Ok(())
     }
 
@@ -241,19 +262,56 @@ impl Predictor for ClipperPredictor {
         if let Some(why) = &self.void {
             return Err(PredictorError::StateLost(why.clone()));
         }
-        let mut work = Work::of(calls, self.config.input_type);
+        let changes = |call: &Call| self.config.replicated && call.kind == RequestKind::Configure;
+        let groups: Vec<_> = calls.chunk_by(|one, next| !changes(one) && !changes(next)).collect();
+        for group in groups {
+            match (group, self.config.replicated) {
+                ([call], true) if call.kind == RequestKind::Configure => {
+                    let outcome = self.configure(call).await?;
+                    log_outcome(self.config.node, call, AnsweredBy::Clipper, &outcome);
+                    outcomes.push(outcome);
+                }
+                _ => self.run_calls(group, outcomes).await?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl ClipperPredictor {
+    /// Runs calls of which none changes the deployment.
+    async fn run_calls(
+        &mut self,
+        calls: &[Call],
+        outcomes: &mut Vec<CallOutcome>,
+    ) -> Result<(), PredictorError> {
+        let input_type = match self.input_type() {
+            Ok(input_type) => input_type,
+            Err(why) => {
+                outcomes.extend(calls.iter().map(|_| CallOutcome::Rejected(why.clone())));
+                return Ok(());
+            }
+        };
+        if self.replicated.is_some() {
+            self.probe().await?;
+        }
+        let mut work = Work::of(calls, input_type);
         loop {
             for (call, outcome) in work.finished() {
                 log_outcome(self.config.node, call, AnsweredBy::Clipper, &outcome);
                 outcomes.push(outcome);
             }
+            if !self.keeps_state() {
+                if self.run_concurrently(&mut work).await? {
+                    continue;
+                }
+                return Ok(());
+            }
             let batch = work.next_batch(self.config.batch_inputs_max, self.config.batch_bytes_max);
             if batch.is_empty() {
                 return Ok(());
             }
-            if self.keeps_state() {
-                self.void = Some("a call was given up half way".to_owned());
-            }
+            self.void = Some("a call was given up half way".to_owned());
             match self.run_watched(batch).await {
                 Ok(done) => work.done(done),
                 Err((ran, error)) => return Err(self.judge(error, ran > 0 || work.is_torn())),
@@ -263,21 +321,60 @@ impl Predictor for ClipperPredictor {
     }
 }
 
-/// One input goes as `input`, several as `input_batch`.
-fn body(inputs: &[Element<'_>]) -> Bytes {
-    let texts: Vec<&str> = inputs.iter().map(|element| element.json.as_ref()).collect();
-    match texts.as_slice() {
-        [one] => format!("{{\"input\":{one}}}").into(),
-        several => format!("{{\"input_batch\":[{}]}}", several.join(",")).into(),
+/// Where no state can be harmed.
+impl ClipperPredictor {
+    /// Runs the next batches at the same time. False when there were none.
+    async fn run_concurrently(&mut self, work: &mut Work<'_>) -> Result<bool, PredictorError> {
+        self.renewal.begin(false).await?;
+        let ClipperConfig { concurrent_batches_max, batch_inputs_max, batch_bytes_max, .. } = self.config;
+        let batches = work.next_batches(concurrent_batches_max, batch_inputs_max, batch_bytes_max);
+        let connections = std::iter::once(&mut self.connection).chain(&mut self.others);
+        let rules = &self.rules;
+        let running = connections.zip(batches).map(|(connection, batch)| rules.run(connection, batch));
+        let ran = join_all(running).await;
+        if ran.is_empty() {
+            return Ok(false);
+        }
+        for outcomes in ran {
+            // What ran behind a batch that failed runs again.
+            match outcomes {
+                Ok(done) => work.done(done),
+                Err((_, error)) => return Err(self.judge(error, false)),
+            }
+        }
+        self.unknown = 0;
+        Ok(true)
     }
-}
 
-/// What an answer says, in one line.
-fn reason(answer: &str) -> String {
-    let reason = match serde_json::from_str::<Refusal<'_>>(answer) {
-        Ok(refusal) => refusal.to_string(),
-        Err(_) => answer.to_owned(),
-    };
-    let words: Vec<&str> = reason.split_whitespace().collect();
-    words.join(" ").chars().take(REASON_CHARS_MAX).collect()
+    /// Asks a Clipper that somebody else runs the same thing twice, before anything else since the last reset: whether a model
+    /// answers at all, and each time. The model sees both.
+    async fn probe(&mut self) -> Result<(), PredictorError> {
+        let is_due = matches!(self.renewal, Renewal::External) && self.config.probe && !self.is_probed;
+        let Some(input_type) = self.input_type().ok().filter(|_| is_due) else { return Ok(()) };
+        let unavailable = |why: String| PredictorError::Unavailable(format!("probing Clipper: {why}"));
+        let body = probe::body(input_type).as_bytes();
+        let elements = request::parse(input_type, RequestKind::Predict, body).map_err(unavailable)?;
+        for _ in 0..2 {
+            match self.rules.run(&mut self.connection, &elements).await {
+                Ok(outcomes) => match outcomes.first() {
+                    Some(Ok(Output { default: Some(why), .. })) | Some(Err(why)) => {
+                        return Err(unavailable(why.clone()));
+                    }
+                    _ => {}
+                },
+                Err((_, PredictorError::Unavailable(why) | PredictorError::StateLost(why))) => {
+                    return Err(unavailable(why));
+                }
+            }
+        }
+        let metrics = self.connection.exchange(Method::GET, "/metrics", Bytes::new()).await;
+        let (_, metrics) = metrics.map_err(|error| {
+            let (ExchangeError::NotSent(why) | ExchangeError::Unknown(why)) = error;
+            unavailable(why)
+        })?;
+        probe::check(&metrics)
+            .map_err(|why| unavailable(format!("Clipper at {}: {why}", self.connection.address())))?;
+        self.is_probed = true;
+        Ok(())
+    }
 }

@@ -9,8 +9,17 @@ use crate::InputType;
 use crate::answer::{self, write_answer};
 use crate::request::{Element, parse};
 
-/// What became of one input: its output as JSON, or why the backend refused it.
-pub(super) type InputOutcome = Result<String, String>;
+/// What became of one input: its output, or why the backend refused it.
+pub(super) type InputOutcome = Result<Output, String>;
+
+/// An output, or what stands for one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Output {
+    /// As JSON.
+    pub(super) json: String,
+    /// Why it is the application's default instead of the model's, if so.
+    pub(super) default: Option<String>,
+}
 
 /// The calls of one batch, and how far they are.
 pub(super) struct Work<'a> {
@@ -38,7 +47,27 @@ impl<'a> Work<'a> {
     /// The inputs to send next: in order, at most `inputs_max` of them and `bytes_max` bytes of JSON (but one in any case), and
     /// none twice, because Clipper gives all equal inputs in flight the output of the first. Empty when all are done.
     pub(super) fn next_batch(&self, inputs_max: usize, bytes_max: usize) -> &[Element<'a>] {
-        let rest = self.inputs.get(self.done.len()..).unwrap_or_default();
+        self.batch_from(self.done.len(), inputs_max, bytes_max)
+    }
+
+    /// The next `batches_max` such batches, one behind the other.
+    pub(super) fn next_batches(
+        &self,
+        batches_max: usize,
+        inputs_max: usize,
+        bytes_max: usize,
+    ) -> Vec<&[Element<'a>]> {
+        let mut from = self.done.len();
+        let batches = std::iter::from_fn(|| {
+            let batch = self.batch_from(from, inputs_max, bytes_max);
+            from += batch.len();
+            (!batch.is_empty()).then_some(batch)
+        });
+        batches.take(batches_max).collect()
+    }
+
+    fn batch_from(&self, from: usize, inputs_max: usize, bytes_max: usize) -> &[Element<'a>] {
+        let rest = self.inputs.get(from..).unwrap_or_default();
         let mut seen = HashSet::with_capacity(rest.len().min(inputs_max));
         let (mut count, mut bytes) = (0, 0);
         for element in rest.iter().take(inputs_max) {
@@ -84,13 +113,17 @@ impl<'a> Work<'a> {
         let mut outputs = Vec::with_capacity(inputs.len());
         for (index, input) in inputs.iter().enumerate() {
             match input {
-                Ok(output) => outputs.push(output.as_str()),
+                Ok(output) => outputs.push(output),
                 Err(why) if inputs.len() == 1 => return CallOutcome::Rejected(why.clone()),
                 Err(why) => return CallOutcome::Rejected(format!("input_batch[{index}]: {why}")),
             }
         }
         let query_id = call.predictions_before;
-        let elements = outputs.into_iter().map(|output| answer::Element { query_id, output, default: None });
+        let elements = outputs.into_iter().map(|Output { json, default }| answer::Element {
+            query_id,
+            output: json,
+            default: default.as_deref(),
+        });
         CallOutcome::Output(write_answer(elements).into())
     }
 }
@@ -114,6 +147,10 @@ mod tests {
         numbered.map(call).collect()
     }
 
+    fn output(json: &str) -> InputOutcome {
+        Ok(Output { json: json.to_owned(), default: None })
+    }
+
     fn batches(bodies: &[&str], inputs_max: usize, bytes_max: usize) -> Vec<Vec<String>> {
         let calls = calls(bodies);
         let mut work = Work::of(&calls, InputType::Strings);
@@ -124,7 +161,7 @@ mod tests {
             if batch.is_empty() {
                 return batches;
             }
-            work.done(batch.iter().cloned().map(Ok).collect());
+            work.done(batch.iter().map(|text| output(text)).collect());
             batches.push(batch);
         }
     }
@@ -146,7 +183,7 @@ mod tests {
             calls(&[r#"{"input":"a"}"#, "{}", r#"{"input_batch":["b","c"]}"#, r#"{"input_batch":[]}"#]);
         let mut work = Work::of(&calls, InputType::Strings);
         assert_eq!(work.finished().count(), 0);
-        work.done(vec![Ok("1".to_owned()), Ok("2".to_owned())]);
+        work.done(vec![output("1"), output("2")]);
         let first: Vec<_> = work.finished().map(|(call, outcome)| (call.position, outcome)).collect();
         let one = br#"{"query_id":0,"output":1,"default":false}"#.as_slice();
         assert_eq!(first[0], (1, CallOutcome::Output(one.into())));
@@ -161,11 +198,21 @@ mod tests {
     }
 
     #[test]
+    fn several_batches_follow_each_other() {
+        let calls = calls(&[r#"{"input_batch":["a","b","a"]}"#, r#"{"input":"c"}"#]);
+        let work = Work::of(&calls, InputType::Strings);
+        let lengths = |batches_max| -> Vec<usize> {
+            work.next_batches(batches_max, 2, 100).iter().map(|batch| batch.len()).collect()
+        };
+        assert_eq!((lengths(8), lengths(1)), (vec![2, 2], vec![2]));
+    }
+
+    #[test]
     fn all_inputs_of_a_call_share_its_number() {
         let mut calls = calls(&[r#"{"input_batch":["b","c"]}"#]);
         calls[0].predictions_before = 7;
         let mut work = Work::of(&calls, InputType::Strings);
-        work.done(vec![Ok("1".to_owned()), Ok("2".to_owned())]);
+        work.done(vec![output("1"), output("2")]);
         let (_, outcome) = work.finished().next().unwrap();
         let answer = concat!(
             r#"{"batch_predictions":[{"query_id":7,"output":1,"default":false},"#,

@@ -10,11 +10,15 @@
 )]
 
 mod backend;
+mod crashes;
 mod engine;
 mod fake;
 mod http;
+mod management;
 mod order;
+mod python;
 mod query;
+mod replicated;
 
 use boat_clipper::{EngineConfig, ModelKind};
 use boat_core::{Call, CallOutcome, Predictor, PredictorError, RequestKind};

@@ -18,6 +18,7 @@ fn by_default() -> Vec<u8> {
 }
 
 fn predictor_with(address: SocketAddr, config: ClipperConfig) -> ClipperPredictor {
+    let config = ClipperConfig { probe: false, ..config };
     ClipperPredictor::new(address, config, Renewal::External).unwrap()
 }
 
@@ -84,14 +85,96 @@ async fn too_few_predictions_for_a_batch_are_a_lost_state() {
     assert!(lost(ended).contains("1 predictions for 2 inputs"));
 }
 
+fn stateless() -> ClipperConfig {
+    ClipperConfig { state_kind: StateKind::Stateless, ..ClipperConfig::default() }
+}
+
 #[tokio::test]
-async fn a_default_is_no_loss_where_there_is_no_state() {
+async fn without_state_a_default_is_passed_on_as_what_it_is() {
     let mut answers = [by_default(), answer("1")].into_iter();
     let fake = Fake::start(move |_| Act::Answer(200, answers.next().unwrap())).await;
-    let config = ClipperConfig { state_kind: StateKind::Stateless, ..ClipperConfig::default() };
-    let mut predictor = predictor_with(fake.address, config);
-    assert!(unavailable(predict(&mut predictor, &calls(&[input("a")])).await.1).contains("too late"));
+    let mut predictor = predictor_with(fake.address, stateless());
+    let default = r#"{"query_id":0,"output":"","default":true,"default_explanation":"too late"}"#;
+    let default = CallOutcome::Output(default.into());
+    assert_eq!(predict(&mut predictor, &calls(&[input("a")])).await, (vec![default], Ok(())));
     assert_eq!(predict(&mut predictor, &calls(&[input("a")])).await, (vec![output(0, "1")], Ok(())));
+}
+
+#[tokio::test]
+async fn without_state_several_batches_are_in_flight_and_outcomes_keep_their_order() {
+    let fake = Fake::start(|body| {
+        let json: serde_json::Value = serde_json::from_str(body).unwrap();
+        Act::Answer(200, answer(&json["input"].to_string()))
+    })
+    .await;
+    let config = ClipperConfig { batch_inputs_max: 1, concurrent_batches_max: 3, ..stateless() };
+    let mut predictor = predictor_with(fake.address, config);
+    let texts = ["a", "a", "b", "c", "a"];
+    let (outcomes, ended) = predict(&mut predictor, &calls(&texts.map(input))).await;
+    assert_eq!((ended, fake.connections()), (Ok(()), 3));
+    let expected = (0..).zip(texts).map(|(query_id, text)| output(query_id, &format!("{text:?}")));
+    assert_eq!(outcomes, expected.collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn without_state_what_nobody_knows_is_tried_again_until_it_may_be_to_blame() {
+    let fake = Fake::start(|body| match body.contains("bad") {
+        true => Act::Close,
+        false => Act::Answer(200, answer("1")),
+    })
+    .await;
+    let mut predictor = predictor_with(fake.address, stateless());
+    for _ in 0..2 {
+        unavailable(predict(&mut predictor, &calls(&[input("bad")])).await.1);
+        unavailable(predict(&mut predictor, &calls(&[input("bad")])).await.1);
+        lost(predict(&mut predictor, &calls(&[input("bad")])).await.1);
+    }
+    unavailable(predict(&mut predictor, &calls(&[input("bad")])).await.1);
+    assert_eq!(predict(&mut predictor, &calls(&[input("a")])).await, (vec![output(0, "1")], Ok(())));
+    unavailable(predict(&mut predictor, &calls(&[input("bad")])).await.1);
+}
+
+#[tokio::test]
+async fn that_no_container_has_come_is_no_loss_before_anything_ran() {
+    let none = br#"{"query_id":5,"output":"","default":true,"default_explanation":"No connected models found for query"}"#;
+    let mut answers = [none.to_vec(), answer("1"), none.to_vec()].into_iter();
+    let fake = Fake::start(move |_| Act::Answer(200, answers.next().unwrap())).await;
+    let mut predictor = predictor(fake.address);
+    assert!(unavailable(predict(&mut predictor, &calls(&[input("a")])).await.1).contains("no container"));
+    assert_eq!(predict(&mut predictor, &calls(&[input("a")])).await.1, Ok(()));
+    assert!(lost(predict(&mut predictor, &calls(&[input("b")])).await.1).contains("No connected models"));
+}
+
+/// A foreign Clipper that is fresh, answers the probe so, and then says so of its cache.
+async fn probed(probe: Vec<u8>, hit_ratio: &'static str) -> (Fake, ClipperPredictor) {
+    let fake = Fake::start(move |body| match body {
+        "" => {
+            let counter = r#"{"app:default:num_predictions":{"count":"0"}}"#;
+            let ratio = format!("{{\"internal:prediction_cache_hit_ratio\":{{\"ratio\":\"{hit_ratio}\"}}}}");
+            Act::Answer(200, format!("{{\"counters\":[{counter}],\"ratio_counters\":[{ratio}]}}").into())
+        }
+        _ => Act::Answer(200, probe.clone()),
+    })
+    .await;
+    let predictor = ClipperPredictor::new(fake.address, ClipperConfig::default(), Renewal::External).unwrap();
+    (fake, predictor)
+}
+
+#[tokio::test]
+async fn a_foreign_clipper_is_asked_the_same_twice_before_it_is_ready() {
+    let (mut fake, mut predictor) = probed(answer("1"), "0").await;
+    assert_eq!(predictor.reset().await, Ok(()));
+    let probe = r#"{"input":"boat probe"}"#;
+    assert_eq!(fake.seen(), ["", probe, probe, ""]);
+    for (answer, hit_ratio, told) in [
+        (answer("1"), "0.5", "start its query frontend with --prediction_cache_size=1"),
+        (by_default(), "0", "too late"),
+        (b"{}".to_vec(), "0", "an answer that is none"),
+    ] {
+        let (_fake, mut predictor) = probed(answer, hit_ratio).await;
+        let why = unavailable(predictor.reset().await);
+        assert!(why.contains(told), "{why}");
+    }
 }
 
 #[tokio::test]
@@ -169,7 +252,7 @@ async fn what_cannot_be_run_is_rejected_without_being_sent() {
     let (outcomes, ended) = predict(&mut predictor(fake.address), &calls).await;
     assert_eq!(ended, Ok(()));
     assert_eq!(outcomes[1], CallOutcome::Rejected("input: is empty".to_owned()));
-    assert!(matches!(&outcomes[2], CallOutcome::Rejected(why) if why.contains("not supported yet")));
+    assert!(matches!(&outcomes[2], CallOutcome::Rejected(why) if why.contains("not the log's")));
     assert_eq!(fake.seen(), [input("a")]);
 }
 
@@ -227,8 +310,7 @@ async fn a_foreign_clipper_is_used_only_while_it_is_fresh() {
     let fake = Fake::always(metrics("0")).await;
     assert_eq!(predictor(fake.address).reset().await, Ok(()));
     let fake = Fake::always(metrics("3")).await;
-    let config = ClipperConfig { state_kind: StateKind::Stateless, ..ClipperConfig::default() };
-    assert_eq!(predictor_with(fake.address, config).reset().await, Ok(()));
+    assert_eq!(predictor_with(fake.address, stateless()).reset().await, Ok(()));
 }
 
 #[tokio::test]

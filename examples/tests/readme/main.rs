@@ -16,7 +16,7 @@ use cluster::{Cluster, program};
 use text::{blocks, read, root, steps};
 
 /// The documents whose commands and links are checked.
-const DOCUMENTS: [&str; 8] = [
+const DOCUMENTS: [&str; 9] = [
     "README.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
@@ -24,6 +24,7 @@ const DOCUMENTS: [&str; 8] = [
     "docs/guarantees.md",
     "docs/operations.md",
     "docs/http-api.md",
+    "docs/clipper.md",
     "docs/docker.md",
 ];
 
@@ -93,7 +94,7 @@ fn every_cargo_command_names_what_is_there() {
 
 #[test]
 fn every_flag_is_one_that_the_program_takes() {
-    let help = ["three_node", "node", "clean", "soak"].map(|name| (name, help_of(name)));
+    let help = ["three_node", "node", "engine", "clean", "soak"].map(|name| (name, help_of(name)));
     let help = BTreeMap::from(help);
     let mut checked = 0;
     for (document, command) in shell_commands() {
@@ -121,7 +122,8 @@ fn every_flag_is_one_that_the_program_takes() {
 }
 
 /// Flags that stand in the text and belong to other programs, the script that builds images among them; those of `boat-log` are tried in its own test.
-const CARGO_AND_CURL: [&str; 12] = [
+const CARGO_AND_CURL: [&str; 13] = [
+    "--prediction_cache_size",
     "--json",
     "--workspace",
     "--open",

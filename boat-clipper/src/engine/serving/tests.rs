@@ -115,7 +115,8 @@ async fn a_model_that_keeps_state_has_one_container_once() {
     assert_eq!(answered.1, [Ok("out".to_owned())]);
     drop(second);
     assert!(serving.register(&metadata(), &id("d")).unwrap_err().contains("is rebuilt first"));
-    assert_eq!(predict(&serving, 1).await.1, [Err(NO_MODEL)]);
+    // Not as if it were yet to come: its state is gone.
+    assert_eq!(predict(&serving, 1).await.1, [Err(TOO_LATE)]);
 }
 
 #[tokio::test]

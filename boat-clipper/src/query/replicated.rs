@@ -1,0 +1,188 @@
+//! Changes of the deployment that come with the log, made on the Clipper behind this predictor.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use boat_core::{Call, CallOutcome, Check, PredictorError, RequestKind};
+use bytes::Bytes;
+use http::Method;
+use tokio::time::{Instant, sleep};
+
+use super::{ClipperPredictor, Renewal};
+use crate::deployment::{Application, Change, Configuration, Deployment, ModelVersion, Planned};
+use crate::replicated::DeploymentView;
+use crate::{InputType, ManagementClient, ManagementError, request};
+
+/// How many times the call limit the latency SLO of an application is, at least: a default answer for lateness should never come
+/// before the call has been given up.
+const SLO_CALL_TIMEOUTS: i64 = 10;
+/// How long a query frontend may take to hear of a new application.
+const HEARD_MAX: Duration = Duration::from_secs(10);
+/// How often it is asked whether it has.
+const HEARD_PAUSE: Duration = Duration::from_millis(10);
+
+/// The deployment that a predictor keeps for the log.
+#[derive(Debug)]
+pub(super) struct Replicated {
+    deployment: Deployment,
+    view: DeploymentView,
+    /// The way to the management frontend, where there is one beside the predictor's own engine.
+    management: Option<ManagementClient>,
+}
+
+impl Replicated {
+    pub(super) fn new(management: Option<ManagementClient>) -> Self {
+        Replicated { deployment: Deployment::new(), view: DeploymentView::default(), management }
+    }
+
+    pub(super) fn view(&self) -> &DeploymentView {
+        &self.view
+    }
+
+    /// Nothing is deployed any more. Who looks goes on seeing what was, until the replay has come so far.
+    pub(super) fn reset(&mut self) {
+        self.deployment = Deployment::new();
+    }
+
+    /// What the application takes now, if it is there.
+    pub(super) fn input_type(&self, application: &str) -> Option<InputType> {
+        self.deployment.application(application).map(|found| found.input_type)
+    }
+
+    /// Checks requests by what is deployed at that moment. What counts is what is deployed at their position.
+    pub(super) fn check(&self, application: &str) -> Check {
+        let (view, application) = (self.view.clone(), application.to_owned());
+        Arc::new(move |kind, body| match (kind, view.input_type(&application)) {
+            (RequestKind::Configure, _) => Configuration::parse(body).map(drop),
+            (_, Some(input_type)) => request::check(input_type)(kind, body),
+            (_, None) => Ok(()),
+        })
+    }
+}
+
+impl ClipperPredictor {
+    /// Makes the change that a call asks for: its outcome depends on the log alone, and only then is the Clipper behind told.
+    pub(super) async fn configure(&mut self, call: &Call) -> Result<CallOutcome, PredictorError> {
+        let Some(replicated) = &self.replicated else {
+            return Ok(CallOutcome::Rejected("this backend's deployment is not the log's".to_owned()));
+        };
+        let planned = Configuration::parse(&call.body)
+            .and_then(|configuration| replicated.deployment.plan(&configuration));
+        let Planned { after, changes, said } = match planned {
+            Ok(planned) => planned,
+            Err(why) => return Ok(CallOutcome::Rejected(why)),
+        };
+        for change in &changes {
+            self.bring_about(&self.for_backend(change)).await?;
+        }
+        if let Some(replicated) = &mut self.replicated {
+            replicated.view.replace(after.clone());
+            replicated.deployment = after;
+        }
+        Ok(CallOutcome::Output(said.into()))
+    }
+
+    /// The change as the Clipper behind is told it: no model must be given up by the clock before its call is, for nodes would
+    /// differ; and one that keeps state must not be given inputs that nobody sent.
+    fn for_backend(&self, change: &Change) -> Change {
+        match change {
+            Change::AddApp(application) => {
+                let call_timeout_ms = i64::try_from(self.config.call_timeout_ms).unwrap_or(i64::MAX);
+                let latency_slo_micros = call_timeout_ms
+                    .saturating_mul(1_000 * SLO_CALL_TIMEOUTS)
+                    .min(i64::from(i32::MAX))
+                    .max(application.latency_slo_micros);
+                Change::AddApp(Application { latency_slo_micros, ..application.clone() })
+            }
+            Change::AddModel(model) if self.keeps_state() && model.batch_size <= 0 => {
+                let batch_size = i32::try_from(self.config.batch_inputs_max).unwrap_or(i32::MAX);
+                Change::AddModel(ModelVersion { batch_size, ..model.clone() })
+            }
+            other => other.clone(),
+        }
+    }
+
+    async fn bring_about(&mut self, change: &Change) -> Result<(), PredictorError> {
+        if let Renewal::Engine(engine) = &self.renewal {
+            let refused =
+                |why| PredictorError::StateLost(format!("the engine refuses {}: {why}", change.endpoint()));
+            return engine.change(change).map(drop).map_err(refused);
+        }
+        let Some(management) = self.replicated.as_mut().and_then(|replicated| replicated.management.as_mut())
+        else {
+            let why = "changes of the deployment come with the log, and no management_address is configured";
+            return Err(PredictorError::Unavailable(why.to_owned()));
+        };
+        tell(management, change).await?;
+        match change {
+            Change::AddApp(application) => self.until_heard(&application.name).await,
+            Change::DeleteApp { .. } => Ok(()),
+            _ => {
+                // Nothing shows when the query frontend has heard of it, but a prediction would.
+                sleep(Duration::from_millis(self.config.settle_ms)).await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Waits until the query frontend knows an application: until then it closes connections without a byte.
+    async fn until_heard(&mut self, application: &str) -> Result<(), PredictorError> {
+        let until = Instant::now() + HEARD_MAX;
+        // Neither key: refused by an application that is there, before anything runs.
+        let path = format!("/{application}/predict");
+        while self.connection.exchange(Method::POST, &path, Bytes::from_static(b"{}")).await.is_err() {
+            if Instant::now() >= until {
+                let why =
+                    format!("the query frontend has not heard of application {application} in {HEARD_MAX:?}");
+                return Err(PredictorError::Unavailable(why));
+            }
+            sleep(HEARD_PAUSE).await;
+        }
+        Ok(())
+    }
+}
+
+/// Sends a change. One that is refused, or of which nobody knows, may have been made by an earlier attempt: then the management
+/// frontend shows what it was to bring about.
+async fn tell(management: &mut ManagementClient, change: &Change) -> Result<(), PredictorError> {
+    let failed = match management.change(change).await {
+        Ok(_) => return Ok(()),
+        Err(error) => error,
+    };
+    let is_done = match &failed {
+        ManagementError::Refused(_) | ManagementError::Unknown(_) => is_made(management, change).await,
+        _ => Ok(false),
+    };
+    match is_done {
+        Ok(true) => Ok(()),
+        Ok(false) => {
+            let why =
+                format!("management frontend at {}: {}: {failed}", management.address(), change.endpoint());
+            Err(PredictorError::Unavailable(why))
+        }
+        Err(error) => Err(PredictorError::Unavailable(error.to_string())),
+    }
+}
+
+/// Whether the management frontend shows what the change was to bring about.
+async fn is_made(management: &mut ManagementClient, change: &Change) -> Result<bool, ManagementError> {
+    Ok(match change {
+        Change::AddApp(wanted) => management.application(&wanted.name).await?.is_some_and(|found| {
+            (found.input_type, &found.default_output, found.latency_slo_micros)
+                == (wanted.input_type, &wanted.default_output, wanted.latency_slo_micros)
+        }),
+        Change::DeleteApp { name } => management.application(name).await?.is_none(),
+        Change::AddModel(wanted) => management.model(wanted.id()).await?.is_some_and(|found| {
+            found.input_type == wanted.input_type && found.container_name == wanted.container_name
+        }),
+        Change::SetModelVersion(id) => {
+            management.model(id.clone()).await?.is_some_and(|found| found.is_current_version)
+        }
+        Change::DeleteVersionedModel(id) => management.model(id.clone()).await?.is_none(),
+        Change::AddModelLinks(links) => management.linked_models(&links.app_name).await? == links.model_names,
+        Change::DeleteModelLinks(links) => {
+            let linked = management.linked_models(&links.app_name).await?;
+            !linked.iter().any(|name| links.model_names.contains(name))
+        }
+    })
+}
