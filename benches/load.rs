@@ -1,12 +1,38 @@
 //! Load: connections that each ask, wait for the answer, and ask again.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::{Head, Result};
+
+/// Stands in a request for a number that no other request of the process has.
+pub const COUNTER: &str = "0000000000000000";
+
+/// The next number.
+static COUNT: AtomicU64 = AtomicU64::new(0);
+
+/// A number that this process has not given yet.
+pub fn next_number() -> u64 {
+    COUNT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// Writes a number where [`COUNTER`] stood when `place` was looked up.
+pub fn count_up(request: &mut [u8], place: Option<usize>, number: u64) {
+    let number = format!("{number:016x}");
+    let digits = place.and_then(|place| request.get_mut(place..place + COUNTER.len()));
+    if let Some(digits) = digits {
+        digits.copy_from_slice(number.as_bytes());
+    }
+}
+
+/// Where [`COUNTER`] stands in a request.
+pub fn counter_place(request: &[u8]) -> Option<usize> {
+    request.windows(COUNTER.len()).position(|window| window == COUNTER.as_bytes())
+}
 
 /// What one turn of load gave.
 #[derive(Debug, Clone, Default)]
@@ -40,7 +66,8 @@ impl Sample {
 pub struct Load {
     /// Whom to ask; connections are spread over them in turn.
     pub addresses: Vec<SocketAddr>,
-    /// The bytes of the request, the same each time.
+    /// The bytes of the request. What stands as [`COUNTER`] in it is counted up: a model's backend may treat equal requests
+    /// apart.
     pub request: Vec<u8>,
     /// How many connections ask at the same time.
     pub connections: usize,
@@ -93,14 +120,16 @@ impl Load {
 
 async fn ask_until(
     mut stream: TcpStream,
-    request: Vec<u8>,
+    mut request: Vec<u8>,
     pace: Duration,
     end: Instant,
 ) -> std::result::Result<Vec<u32>, String> {
     let mut latencies_us = Vec::new();
     let mut received = Vec::with_capacity(4096);
+    let place = counter_place(&request);
     let mut asked = Instant::now();
     while asked < end {
+        count_up(&mut request, place, next_number());
         let status =
             exchange(&mut stream, &request, &mut received).await.map_err(|error| error.to_string())?;
         let answered = Instant::now();

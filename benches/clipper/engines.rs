@@ -4,7 +4,9 @@ use std::ffi::OsString;
 use std::net::{SocketAddr, TcpStream as StdStream};
 use std::time::{Duration, Instant};
 
-use benches::{NODES, Ports, Process, Result, Sample, exchange, request, wait_for};
+use benches::{
+    NODES, Ports, Process, Result, Sample, count_up, counter_place, exchange, next_number, request, wait_for,
+};
 use boat_clipper::{Engine, EngineConfig, ModelKind};
 use boat_core::supervisor::watch_parent;
 use tokio::net::TcpStream;
@@ -68,6 +70,11 @@ async fn ask_until(addresses: &[SocketAddr], end: Instant) -> std::io::Result<Ve
         let asked = Instant::now();
         if asked >= end {
             return Ok(latencies_us);
+        }
+        let number = next_number();
+        for (_, request, _) in &mut ways {
+            let place = counter_place(request);
+            count_up(request, place, number);
         }
         let [(one, a, x), (two, b, y), (three, c, z)] = ways.as_mut_slice() else { return Ok(latencies_us) };
         let (first, second, third) = tokio::join!(ask(one, a, x), ask(two, b, y), ask(three, c, z));

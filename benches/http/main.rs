@@ -18,7 +18,7 @@ mod idle;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use benches::{Cluster, Figure, Goal, Load, Result, Sample, Size, machine, request, sync_p50_ms};
+use benches::{COUNTER, Cluster, Figure, Goal, Load, Result, Sample, Size, machine, request, sync_p50_ms};
 use boat_clipper::BackendKind;
 
 const ROUNDS: usize = 3;
@@ -85,10 +85,11 @@ fn boat(name: &'static str, cluster: &Cluster) -> Result<Server> {
     Ok(Server { name, address, request: prediction(address) })
 }
 
-/// A prediction whose body has [`BODY_BYTES`].
+/// A prediction whose body has [`BODY_BYTES`], each with an input of its own.
 fn prediction(host: SocketAddr) -> Vec<u8> {
     let (before, behind) = ("{\"input\":\"", "\"}");
-    let body = format!("{before}{}{behind}", "x".repeat(BODY_BYTES - before.len() - behind.len()));
+    let rest = "x".repeat(BODY_BYTES - before.len() - COUNTER.len() - behind.len());
+    let body = format!("{before}{COUNTER}{rest}{behind}");
     request("POST", "/predict", host, "content-type: application/json\r\n", body.as_bytes())
 }
 

@@ -5,10 +5,12 @@
 //! identity  | magic "BOATIDEN" | version u32 = 1 | crc32c u32 of what follows | node u16 | birth u128 | boots u64 |
 //! genesis   | magic "BOATGENE" | version u32 = 1 | crc32c u32 of what follows | own raft id u64 | genesis |
 //! log/      see docs/log-format.md
+//! quarantine  which requests are held, and what the log decided about such: see `quarantine::file`
 //! stale     why this directory must not be used any more under its identity: text
 //! aside-N/  what stood here before: a directory that went back in time or was damaged, kept for a person to look at
 //! ```
 
+use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,6 +18,7 @@ use std::sync::Arc;
 use crate::codec::{Malformed, Reader};
 use crate::log::files::{Files, read_file, write_file_atomically};
 use crate::membership::{put_genesis, read_genesis};
+use crate::quarantine::QuarantineFile;
 use crate::{Birth, Error, Genesis, NodeId, RaftId};
 
 /// The names of what is in a data directory.
@@ -24,6 +27,7 @@ pub(crate) const IDENTITY: &str = "identity";
 pub(crate) const GENESIS: &str = "genesis";
 pub(crate) const LOG: &str = "log";
 pub(crate) const STALE: &str = "stale";
+pub(crate) const QUARANTINE: &str = "quarantine";
 
 const IDENTITY_MAGIC: &[u8; 8] = b"BOATIDEN";
 const GENESIS_MAGIC: &[u8; 8] = b"BOATGENE";
@@ -33,7 +37,7 @@ const FILE_BYTES_MAX: usize = 16 << 20;
 /// How the mark of a removed incarnation begins.
 const REMOVED: &str = "removed: ";
 /// What belongs to one incarnation and goes aside with it.
-const MOVED: [&str; 2] = [LOG, GENESIS];
+const MOVED: [&str; 3] = [LOG, GENESIS, QUARANTINE];
 /// How many directories are kept aside.
 const ASIDE_MAX: u32 = 1_000;
 
@@ -106,6 +110,11 @@ impl Directory {
     /// Where the log lives.
     pub(crate) fn log_path(&self) -> PathBuf {
         self.path.join(LOG)
+    }
+
+    /// Where promises and decisions about requests that crash models are kept.
+    pub(crate) fn quarantine_file(&self) -> QuarantineFile {
+        QuarantineFile::new(self.files.clone(), self.path.join(QUARANTINE))
     }
 
     /// The file system it lies on.
@@ -201,6 +210,18 @@ impl Directory {
         bytes.extend_from_slice(body);
         let path = self.path.join(name);
         write_file_atomically(self.files.as_ref(), &path, &bytes).map_err(storage(&path))
+    }
+}
+
+/// Takes the directory for this process. The lock ends with the file, so also when the process is killed.
+pub(crate) fn lock(path: &Path) -> Result<File, Error> {
+    let storage = |error: io::Error| Error::Storage(format!("{}: {error}", path.display()));
+    std::fs::create_dir_all(path).map_err(storage)?;
+    let lock = File::options().create(true).append(true).open(path.join(LOCK)).map_err(storage)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(Error::DirectoryInUse(path.to_owned())),
+        Err(TryLockError::Error(error)) => Err(storage(error)),
     }
 }
 
@@ -312,7 +333,8 @@ mod tests {
         let temporary = tempfile::tempdir().unwrap();
         let raft_id = RaftId::new(NodeId(0), 5);
         let members = vec![Member { raft_id, birth: Birth(1), address: "h:1".into() }];
-        let genesis = Genesis { cluster: ClusterId(8), members, limits: SessionLimits::default() };
+        let genesis =
+            Genesis { cluster: ClusterId(8), former: vec![], members, limits: SessionLimits::default() };
         let mut directory = open(temporary.path(), 0, 1).unwrap();
         assert_eq!(directory.genesis(), None);
         directory.adopt(genesis.clone(), raft_id).unwrap();
@@ -327,7 +349,12 @@ mod tests {
         std::fs::create_dir(path.join("log")).unwrap();
         std::fs::write(path.join("log/segment"), "entries").unwrap();
         let raft_id = RaftId::new(NodeId(0), 5);
-        let genesis = Genesis { cluster: ClusterId(8), members: vec![], limits: SessionLimits::default() };
+        let genesis = Genesis {
+            cluster: ClusterId(8),
+            former: vec![],
+            members: vec![],
+            limits: SessionLimits::default(),
+        };
         directory.adopt(genesis, raft_id).unwrap();
         Directory::mark_stale(&RealFiles, path, "it went back").unwrap();
         assert_eq!(open(path, 0, 1).unwrap().stale().unwrap().as_deref(), Some("it went back"));
@@ -351,7 +378,12 @@ mod tests {
                 let open = |birth| Directory::open(Arc::new(files.clone()), path, NodeId(0), Birth(birth));
                 let mut directory = open(1).unwrap();
                 let limits = SessionLimits::default();
-                directory.adopt(Genesis { cluster: ClusterId(8), members: vec![], limits }, raft_id).unwrap();
+                directory
+                    .adopt(
+                        Genesis { cluster: ClusterId(8), former: vec![], members: vec![], limits },
+                        raft_id,
+                    )
+                    .unwrap();
                 files.create_directory(&path.join("log")).unwrap();
                 files.fail(kind, nth, fault);
                 // May succeed, where there is no such call.

@@ -248,6 +248,27 @@ pub enum WipeError {
     NoLeader(Duration),
 }
 
+/// Why a request was not quarantined by an operator.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum QuarantineError {
+    /// No node holds the request, as far as this one has heard. Nothing was done.
+    #[error("no node holds a request at position {position}")]
+    NotHeld {
+        /// Which request.
+        position: u64,
+    },
+    /// It was not decided in time: no leader, perhaps. It may yet be.
+    #[error("not decided within {waited:?}; it may yet be")]
+    Unknown {
+        /// How long was waited.
+        waited: Duration,
+    },
+    /// The node stops. Nothing was done.
+    #[error("the node is shutting down")]
+    Stopped,
+}
+
 /// Why a node could not start, or stopped by itself.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -143,7 +143,7 @@ impl Founding {
         let high = u128::from(self.rng.next_u64());
         let cluster = ClusterId(high << 64 | u128::from(self.rng.next_u64()));
         log::info!("founding cluster {cluster} with members {}", self.members);
-        self.adopt(Genesis { cluster, members, limits: self.limits }, outputs);
+        self.adopt(Genesis { cluster, former: Vec::new(), members, limits: self.limits }, outputs);
     }
 
     fn adopt(&mut self, genesis: Genesis, outputs: &mut Vec<FoundingOutput>) {

@@ -61,6 +61,7 @@ mod predictor;
 #[cfg(all(feature = "http", feature = "supervisor"))]
 mod program;
 pub mod quarantine;
+mod recover;
 pub mod replica;
 mod report;
 #[cfg(any(test, feature = "sim"))]
@@ -75,7 +76,7 @@ pub use command::{
     Command, CommandView, Decision, Origin, OriginView, Request, RequestKind, RequestView, Requests,
     SessionRequest,
 };
-pub use error::{Error, OutcomeError, PredictError, QueryError, SessionError, WipeError};
+pub use error::{Error, OutcomeError, PredictError, QuarantineError, QueryError, SessionError, WipeError};
 pub use event::{Events, NodeEvent};
 pub use ids::{Birth, ClusterId, NodeId, RaftId};
 pub use membership::{Genesis, Member, MemberList, MemberListError, Membership};
@@ -90,4 +91,5 @@ pub use operation::{MembershipError, MembershipOperation, MembershipRefusal, Ope
 pub use predictor::{Call, CallOutcome, Check, Predictor, PredictorError, Query, QueryOutcome, StateKind};
 #[cfg(all(feature = "http", feature = "supervisor"))]
 pub use program::run_node;
-pub use status::{Alarm, BackendStatus, MemberStatus, Phase, ReplayProgress, Status};
+pub use recover::{Recovery, recover};
+pub use status::{Alarm, BackendStatus, Health, MemberStatus, Phase, ReplayProgress, Status};

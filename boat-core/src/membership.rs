@@ -143,6 +143,8 @@ pub struct Member {
 pub struct Genesis {
     /// The cluster's random name.
     pub cluster: ClusterId,
+    /// What the cluster was called before it was recovered, the latest at the end; empty unless it was.
+    pub former: Vec<ClusterId>,
     /// The founding members, all of them voters, by rising node id.
     pub members: Vec<Member>,
     /// What is remembered about clients: it decides what is applied, so it is the same for all.
@@ -211,7 +213,7 @@ impl Membership {
     }
 }
 
-/// Appends `| cluster u128 | limits: u32 u32 u64 u64 u64 | count u16 | count x member |`.
+/// Appends `| cluster u128 | limits: u32 u32 u64 u64 u64 | count u16 | count x member | count u16 | count x former u128 |`.
 pub(crate) fn put_genesis(out: &mut Vec<u8>, genesis: &Genesis) {
     let limits = &genesis.limits;
     out.extend_from_slice(&genesis.cluster.0.to_le_bytes());
@@ -222,6 +224,8 @@ pub(crate) fn put_genesis(out: &mut Vec<u8>, genesis: &Genesis) {
     }
     out.extend_from_slice(&(genesis.members.len() as u16).to_le_bytes());
     genesis.members.iter().for_each(|member| put_member(out, member));
+    out.extend_from_slice(&(genesis.former.len() as u16).to_le_bytes());
+    out.extend(genesis.former.iter().flat_map(|former| former.0.to_le_bytes()));
 }
 
 /// Reads what [`put_genesis`] wrote.
@@ -235,7 +239,8 @@ pub(crate) fn read_genesis(reader: &mut Reader<'_>) -> Result<Genesis, Malformed
         key_table_bytes_max: reader.u64()?,
     };
     let members = (0..reader.u16()?).map(|_| read_member(reader)).collect::<Result<_, _>>()?;
-    Ok(Genesis { cluster, members, limits })
+    let former = (0..reader.u16()?).map(|_| reader.u128().map(ClusterId)).collect::<Result<_, _>>()?;
+    Ok(Genesis { cluster, former, members, limits })
 }
 
 /// Appends `| raft id u64 | birth u128 | address_bytes u16 | address |`.

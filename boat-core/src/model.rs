@@ -72,7 +72,8 @@ impl Context {
 ///
 /// # Contract
 /// `predict` depends on nothing but the state, the request and the [`Context`]: no clock, no random numbers of its own, no
-/// iteration over hash maps.
+/// iteration over hash maps. A model that panics loses its state, which is rebuilt by replay; a request that makes it panic
+/// three times is held, and quarantined once a majority of the nodes has met the same.
 ///
 /// ```
 /// use boat_core::{Context, Model};
@@ -136,21 +137,25 @@ impl<M: Model> ModelPredictor<M> {
         rmp_serde::from_slice(state)
     }
 
-    fn call(&mut self, call: &Call) -> CallOutcome {
+    /// Runs one call.
+    ///
+    /// # Errors
+    /// [`PredictorError::StateLost`] when the model panics: what it left of its state is not to be trusted.
+    fn call(&mut self, call: &Call) -> Result<CallOutcome, PredictorError> {
         let request = match serde_json::from_slice(&call.body) {
             Ok(request) => request,
-            Err(error) => return CallOutcome::Rejected(error.to_string()),
+            Err(error) => return Ok(CallOutcome::Rejected(error.to_string())),
         };
-        // The same request panics on every node in the same state, so it is an outcome like any other.
         let predict = AssertUnwindSafe(|| self.model.predict(&Context::of(call), request));
-        let response = match catch_unwind(predict) {
-            Ok(response) => response,
-            Err(_) => return CallOutcome::Rejected("the model panicked on this request".to_owned()),
-        };
-        match serde_json::to_vec(&response) {
+        let response = catch_unwind(predict).map_err(|panic| {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without words");
+            PredictorError::StateLost(format!("the model panicked at position {}: {text}", call.position))
+        })?;
+        Ok(match serde_json::to_vec(&response) {
             Ok(output) => CallOutcome::Output(output.into()),
             Err(error) => CallOutcome::Rejected(format!("the model's answer is not JSON: {error}")),
-        }
+        })
     }
 }
 
@@ -184,6 +189,11 @@ impl<M: Model> Predictor for ModelPredictor<M> {
         })
     }
 
+    fn spare(&self) -> Option<Self> {
+        let model = Self::read(&self.fresh).ok()?;
+        Some(ModelPredictor { fresh: self.fresh.clone(), model, types: PhantomData })
+    }
+
     async fn reset(&mut self) -> Result<(), PredictorError> {
         let read = Self::read(&self.fresh);
         self.model = read.map_err(|error| PredictorError::Unavailable(error.to_string()))?;
@@ -195,7 +205,9 @@ impl<M: Model> Predictor for ModelPredictor<M> {
         calls: &[Call],
         outcomes: &mut Vec<CallOutcome>,
     ) -> Result<(), PredictorError> {
-        outcomes.extend(calls.iter().map(|call| self.call(call)));
+        for call in calls {
+            outcomes.push(self.call(call)?);
+        }
         Ok(())
     }
 

@@ -90,6 +90,8 @@ pub type Check = Arc<dyn Fn(RequestKind, &[u8]) -> Result<(), String> + Send + S
 /// - Calls come in rising positions, one batch at a time, from one task; no call comes twice unless [`reset`] lies between.
 /// - `predict` pushes one outcome per call, in order. After an error the calls without an outcome did not happen
 ///   ([`PredictorError::Unavailable`]) or the whole state is void ([`PredictorError::StateLost`]).
+/// - A call that takes longer than `limits.call_ms_max` is taken for a loss of state: the future is dropped, and a `reset`
+///   follows.
 /// - The outcome is a function of the requests since the last [`reset`] and their stamped time and seed, and of nothing else.
 /// - `reset` leaves a model that has seen no request.
 /// - `query` changes nothing that a later outcome could show. Its future may be dropped half way, when nobody waits for it any
@@ -103,6 +105,15 @@ pub trait Predictor: Send + 'static {
     /// A check of requests that needs no model, run by the frontend before anything is proposed. Default: accepts all.
     fn check(&self) -> Check {
         Arc::new(|_, _| Ok(()))
+    }
+
+    /// Another predictor like this one, fresh, for a predictor whose calls keep their thread: when one of them never returns,
+    /// its thread is given up, and this one goes on in another. Default: none, for predictors whose futures can be dropped.
+    fn spare(&self) -> Option<Self>
+    where
+        Self: Sized,
+    {
+        None
     }
 
     /// Makes the model fresh: as if it had seen no request. Called before the first batch and after

@@ -27,6 +27,8 @@ pub struct Status {
     pub replay: Option<ReplayProgress>,
     /// How the backend is.
     pub backend: BackendStatus,
+    /// What ails the node.
+    pub health: Health,
     /// The cluster's name, once known: 32 hexadecimal digits.
     pub cluster: Option<String>,
     /// Everybody in the membership.
@@ -46,17 +48,36 @@ pub enum Alarm {
     DiskFull,
     /// The backend does not answer, or has lost its state.
     BackendUnhealthy,
+    /// A request crashed this node's backend again and again, and is held until the log decides.
+    RequestHeld,
+    /// A request crashes the backends of a majority, and members that cannot be asked keep it from being quarantined.
+    QuarantineBlocked,
+    /// This node's digest differs from that of a majority.
+    Diverged,
+    /// Digests differ, and none has a majority: nobody can say who is right.
+    DigestsDisagree,
 }
 
 impl Alarm {
     /// Every alarm there is.
-    pub const ALL: [Alarm; 2] = [Alarm::DiskFull, Alarm::BackendUnhealthy];
+    pub const ALL: [Alarm; 6] = [
+        Alarm::DiskFull,
+        Alarm::BackendUnhealthy,
+        Alarm::RequestHeld,
+        Alarm::QuarantineBlocked,
+        Alarm::Diverged,
+        Alarm::DigestsDisagree,
+    ];
 
     /// Its name in `/status` and `/metrics`.
     pub fn name(self) -> &'static str {
         match self {
             Alarm::DiskFull => "disk_full",
             Alarm::BackendUnhealthy => "backend_unhealthy",
+            Alarm::RequestHeld => "request_held",
+            Alarm::QuarantineBlocked => "quarantine_blocked",
+            Alarm::Diverged => "diverged",
+            Alarm::DigestsDisagree => "digests_disagree",
         }
     }
 }
@@ -82,6 +103,8 @@ pub enum Phase {
     Replaying,
     /// Replayed, but knows of no leader.
     Electing,
+    /// Gives other outcomes than a majority, and still did after two rebuilds: it answers nothing.
+    Diverged,
     /// Serves.
     Ready,
     /// Shuts down.
@@ -99,6 +122,17 @@ pub struct ReplayProgress {
     pub requests_per_second: f64,
     /// How long the rest takes at that rate, in seconds.
     pub remaining_seconds: f64,
+}
+
+/// What ails a node, and which requests it holds.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Health {
+    /// Names of [`Ailment`](crate::transport::Ailment)s; empty when the node is well.
+    pub ailments: Vec<&'static str>,
+    /// The requests that are not run here until the log decides, by position.
+    pub held_positions: Vec<u64>,
+    /// On a leader: the nodes that have not promised to hold a request that is to be quarantined, for two seconds or more.
+    pub quarantine_waits_for: Vec<NodeId>,
 }
 
 /// How the backend is.

@@ -46,6 +46,9 @@ pub enum Refusal {
     /// The peer's directory went back in time, or runs twice: a later start of it has been seen.
     #[error("its directory is stale: a later start of the same directory was seen")]
     StaleDirectory,
+    /// The peer's cluster was recovered without it: it goes on as this one.
+    #[error("its cluster was recovered without it, and goes on as another")]
+    Superseded,
     /// The peer speaks another version of the protocol.
     #[error("it speaks another version of the protocol")]
     Version,

@@ -50,3 +50,9 @@ fn custom_predictor() {
     let out = run("custom_predictor", &[]);
     assert!(out.contains("after the service lost everything: b\"6\""), "{out}");
 }
+
+#[test]
+fn membership() {
+    let out = run("membership", &[]);
+    assert!(out.contains("would lose the quorum") && out.ends_with("nothing was lost\n"), "{out}");
+}

@@ -5,6 +5,7 @@
 //! the digest, remembers them and answers. Everything decided here is a function of the log alone, so it is the same on
 //! every node and at every replay.
 
+mod checkpoints;
 mod due;
 mod keys;
 mod session;
@@ -15,6 +16,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
+pub use self::checkpoints::Checkpoints;
 pub(crate) use self::due::{Due, Until};
 use self::keys::Keys;
 use self::session::{Known, Sessions};
@@ -177,6 +179,7 @@ pub struct Applier {
     index: u64,
     term: u64,
     digest: Digest,
+    checkpoints: Checkpoints,
     time: LogTime,
     sessions: Sessions,
     keys: Keys,
@@ -200,6 +203,11 @@ impl Applier {
     /// The digest after [`Applier::position`].
     pub fn digest(&self) -> Digest {
         self.digest
+    }
+
+    /// The digests that are remembered, to be compared with those of other nodes.
+    pub fn checkpoints(&self) -> &Checkpoints {
+        &self.checkpoints
     }
 
     /// The last applied entry.
@@ -412,6 +420,7 @@ impl Applier {
         // The position that the request was admitted with: new requests complete in the order of their admission.
         self.position += 1;
         self.digest = self.digest.fold(self.position, slot.hash, kind, bytes);
+        self.checkpoints.note(self.position, self.digest);
         Outcome { position: self.position, term: slot.term, result }
     }
 

@@ -75,6 +75,8 @@ flags! {
         segment_bytes: usize, "BOAT_SEGMENT_BYTES", "BYTES";
         /// How long a request waits for a leader to appear
         leader_wait_ms: u64, "BOAT_LEADER_WAIT_MS", "MS";
+        /// How long the model may take for one call
+        call_ms_max: u64, "BOAT_CALL_MS_MAX", "MS";
         /// How many bytes must be free on the disk for the node to accept anything new
         free_bytes_min: u64, "BOAT_FREE_BYTES_MIN", "BYTES";
     }
@@ -97,7 +99,7 @@ flags! {
 }
 
 flags! {
-    /// Flags of the section `[http]`, but for `--allow-control`.
+    /// Flags of the section `[http]`, but for `--allow-control` and `--allow-admin`.
     HttpFlags overrides HttpOptions {
         /// How long a request waits for its outcome
         request_timeout_ms: u64, "BOAT_REQUEST_TIMEOUT_MS", "MS";
@@ -149,6 +151,9 @@ pub struct NodeFlags {
     /// Let POST /control from this machine wipe the node
     #[arg(long, env = "BOAT_ALLOW_CONTROL", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub allow_control: Option<bool>,
+    /// Let requests to /admin/members and /admin/leader from this machine change who takes part, and who leads
+    #[arg(long, env = "BOAT_ALLOW_ADMIN", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub allow_admin: Option<bool>,
     /// Raft's clock.
     #[command(flatten, next_help_heading = "Timing")]
     pub timing: TimingFlags,
@@ -190,6 +195,7 @@ impl NodeFlags {
         set(&mut config.data_dir, self.data_dir);
         set(&mut config.http_address, self.http_address);
         set(&mut config.http.allow_control, self.allow_control);
+        set(&mut config.http.allow_admin, self.allow_admin);
         if self.peer_address.is_some() {
             config.peer_address = self.peer_address;
         }

@@ -15,6 +15,9 @@ pub struct HttpOptions {
     /// Whether `POST /control` exists. It lets whoever reaches this machine's loopback interface wipe the node. Default
     /// false.
     pub allow_control: bool,
+    /// Whether `POST` and `DELETE` under `/admin/members` and `/admin/leader` are answered. They let whoever reaches this
+    /// machine's loopback interface change who takes part. Default false.
+    pub allow_admin: bool,
     /// How long a request waits for its outcome when it does not say, in milliseconds. Default 10,000; 1 to
     /// `request_timeout_ms_max`.
     pub request_timeout_ms: u64,
@@ -42,6 +45,7 @@ impl Default for HttpOptions {
     fn default() -> Self {
         HttpOptions {
             allow_control: false,
+            allow_admin: false,
             request_timeout_ms: 10_000,
             request_timeout_ms_max: 60_000,
             header_timeout_ms: 30_000,

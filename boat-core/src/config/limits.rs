@@ -31,6 +31,10 @@ pub struct Limits {
     /// How long a request waits for a leader to appear before it is answered `no_leader`, in milliseconds. Default 2,000; 0
     /// to 60,000.
     pub leader_wait_ms: u64,
+    /// How long the model may take for one call, or for a batch that is handed to it together, in milliseconds. One that takes
+    /// longer hangs: it is begun anew, and a request that makes it hang three times is held like one that crashes it.
+    /// Default 30,000; 1 to 3,600,000.
+    pub call_ms_max: u64,
     /// Below this many free bytes on the data directory's disk the node accepts nothing new (`disk_full`) until there is
     /// more again. Default 128 MiB; 0 (never) to 1 PiB. More than `proposal_bytes_max`, so that what was accepted fits.
     pub free_bytes_min: u64,
@@ -45,6 +49,7 @@ impl Default for Limits {
             command_bytes_max: MIB,
             segment_bytes: 64 * MIB,
             leader_wait_ms: 2_000,
+            call_ms_max: 30_000,
             free_bytes_min: 128 * MIB as u64,
         }
     }
@@ -56,6 +61,11 @@ impl Limits {
         Duration::from_millis(self.leader_wait_ms)
     }
 
+    /// How long the model may take for one call.
+    pub fn call_limit(&self) -> Duration {
+        Duration::from_millis(self.call_ms_max)
+    }
+
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         bound("limits.proposals_max", self.proposals_max, 1..=1 << 20)?;
         bound("limits.request_bytes_max", self.request_bytes_max, 1..=8 * MIB)?;
@@ -64,6 +74,7 @@ impl Limits {
         let segment_bytes_min = 2 * self.request_bytes_max.max(self.command_bytes_max);
         bound("limits.segment_bytes", self.segment_bytes, segment_bytes_min..=1_024 * MIB)?;
         bound("limits.leader_wait_ms", self.leader_wait_ms, 0..=60_000)?;
+        bound("limits.call_ms_max", self.call_ms_max, 1..=3_600_000)?;
         bound("limits.free_bytes_min", self.free_bytes_min, 0..=1 << 50)
     }
 }

@@ -117,6 +117,7 @@ fn every_bound_holds_at_its_edge() {
         "limits.command_bytes_max": limits.command_bytes_max, 1_024, 8 * MIB, below Some(1_023), above Some(8 * MIB + 1);
         "limits.segment_bytes": limits.segment_bytes, 2 * MIB, 1_024 * MIB, below Some(2 * MIB - 1), above Some(1_024 * MIB + 1);
         "limits.leader_wait_ms": limits.leader_wait_ms, 0, 60_000, below None, above Some(60_001);
+        "limits.call_ms_max": limits.call_ms_max, 1, 3_600_000, below Some(0), above Some(3_600_001);
         "sessions.session_outcomes_max": sessions.session_outcomes_max, 1, 65_536, below Some(0), above Some(65_537);
         "sessions.sessions_max": sessions.sessions_max, 1, MIB, below Some(0), above Some(MIB + 1);
         "sessions.session_age_ms_max": sessions.session_age_ms_max, 1_000, WEEK_MS, below Some(999), above Some(WEEK_MS + 1);

@@ -121,6 +121,12 @@ impl Addresses {
         Some(self.dialed.iter().map(|(node, dialed)| (*node, dialed.address.clone())).collect())
     }
 
+    /// Where a node is dialed now.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn dialed(&self, node: NodeId) -> Option<&str> {
+        self.dialed.get(&node).map(|dialed| dialed.address.as_str())
+    }
+
     fn settle(&mut self) {
         let nodes = self.nodes();
         self.dialed.retain(|node, _| nodes.contains(node));

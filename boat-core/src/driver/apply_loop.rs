@@ -6,17 +6,20 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::Event;
+use tokio::sync::futures::Notified;
+
 use super::feed::Pulled;
 use super::progress::Progress;
 use super::shared::{AppliedView, Shared};
+use super::{Event, keeper};
 use crate::apply::{Applied, Applier, Batch, SessionLimits};
 use crate::log::{LogEntry, LogError, LogReader};
+use crate::quarantine::{CRASHES_MAX, RUN_CALLS_MAX, Run};
 use crate::replica::RequestId;
-use crate::{CallOutcome, Predictor, PredictorError};
+use crate::{Call, CallOutcome, Predictor, PredictorError};
 
-/// The calls handed to the predictor at once, about: a whole entry always fits.
-const BATCH_CALLS_MAX: usize = 1_024;
+/// The calls admitted at once, about: a whole entry always fits.
+const BATCH_CALLS_MAX: usize = RUN_CALLS_MAX;
 /// The bytes of entries taken from the feed at once, about.
 const PULL_BYTES_MAX: usize = 4 << 20;
 /// How long to wait before an unavailable backend is tried again: doubled each time, from the first to the second.
@@ -31,8 +34,14 @@ pub(super) enum End {
     Stopped,
     /// The predictor's state is gone: it has to see everything again.
     StateLost(String),
+    /// The predictor's state is not to be used any more: it has to see everything again.
+    Outdated,
+    /// Another applier has taken this one's place, because a call took too long.
+    GivenUp,
     /// The log cannot be read: the node stops.
     Unreadable(LogError),
+    /// What must be durable is not: the node stops.
+    Storage(std::io::Error),
     /// Something that must not be: the node stops.
     Fatal(String),
 }
@@ -43,6 +52,12 @@ pub(crate) struct ApplyLoop<P> {
     pub(crate) predictor: P,
     pub(crate) reader: LogReader,
     pub(crate) limits: SessionLimits,
+    /// How long the predictor may take for one call, or for a batch.
+    pub(crate) call_limit: Duration,
+    /// Which applier of this node this is; only the last one counts.
+    pub(crate) number: u64,
+    /// The one before was given up because a call took too long.
+    pub(crate) gave_up: bool,
     /// Which sessions the handles were told of.
     pub(crate) published_sessions: Option<u64>,
 }
@@ -51,19 +66,23 @@ impl<P: Predictor> ApplyLoop<P> {
     /// Runs until the feed stops.
     pub(crate) async fn run(mut self) {
         let (mut lost_at, mut wait) = (0, RETRY_WAIT.0);
+        if std::mem::take(&mut self.gave_up) {
+            self.say_lost(format!("a call of the model took longer than {:?}", self.call_limit));
+        }
         loop {
             match self.pass().await {
-                End::Stopped => return,
+                End::Stopped | End::GivenUp => return,
+                End::Storage(error) => {
+                    return self.shared.inbox.push(Event::StorageFailed(error.to_string()));
+                }
+                End::Outdated => {
+                    self.shared.replayed.store(false, Ordering::Release);
+                    self.shared.set_backend(|backend| backend.rebuilds += 1);
+                }
                 End::Unreadable(error) => return self.shared.inbox.push(super::unreadable(&error)),
                 End::Fatal(why) => return self.shared.inbox.push(Event::ApplierFailed(why)),
                 End::StateLost(why) => {
-                    log::warn!("node {}: {why}; replaying from the first request", self.shared.node);
-                    self.shared.replayed.store(false, Ordering::Release);
-                    self.shared.set_backend(|backend| {
-                        backend.healthy = false;
-                        backend.error = Some(why);
-                        backend.rebuilds += 1;
-                    });
+                    self.say_lost(why);
                     // Lost again at the same place: something there breaks it every time.
                     let position = self.shared.applied().position;
                     wait = if position > lost_at { RETRY_WAIT.0 } else { (wait * 2).min(REBUILD_WAIT_MAX) };
@@ -77,6 +96,30 @@ impl<P: Predictor> ApplyLoop<P> {
         }
     }
 
+    fn say_lost(&self, why: String) {
+        log::warn!("node {}: {why}; replaying from the first request", self.shared.node);
+        self.shared.replayed.store(false, Ordering::Release);
+        self.shared.set_backend(|backend| {
+            backend.healthy = false;
+            backend.error = Some(why);
+            backend.rebuilds += 1;
+        });
+    }
+
+    /// The applier that takes this one's place when a call of the model never ends; `None` where a call gives the thread back.
+    pub(crate) fn spare(&self) -> Option<Self> {
+        Some(ApplyLoop {
+            shared: self.shared.clone(),
+            predictor: self.predictor.spare()?,
+            reader: self.reader.clone(),
+            limits: self.limits,
+            call_limit: self.call_limit,
+            number: self.number,
+            gave_up: false,
+            published_sessions: None,
+        })
+    }
+
     /// One life of the predictor: from fresh, through the whole log, and on.
     async fn pass(&mut self) -> End {
         if let Err(end) = self.reset().await {
@@ -84,6 +127,7 @@ impl<P: Predictor> ApplyLoop<P> {
         }
         let mut applier = Applier::new(self.limits);
         self.published_sessions = None;
+        self.shared.wellbeing.fresh();
         let mut batch = Batch::default();
         let mut progress = Progress::start(&self.shared);
         loop {
@@ -92,6 +136,9 @@ impl<P: Predictor> ApplyLoop<P> {
                 return end;
             }
             let pulled = self.shared.feed.pull(applier.index() + 1, PULL_BYTES_MAX).await;
+            if self.shared.wellbeing.wants_rebuild() {
+                return End::Outdated;
+            }
             let applied = match pulled {
                 Pulled::Stopped => return End::Stopped,
                 Pulled::Entries(entries) => {
@@ -167,7 +214,8 @@ impl<P: Predictor> ApplyLoop<P> {
     }
 
     fn answer(&self, answers: Vec<(RequestId, Applied)>) {
-        if answers.is_empty() {
+        // A model that goes another way than a majority's must not answer; who waits hears that nobody knows.
+        if answers.is_empty() || self.shared.wellbeing.stays_diverged() {
             return;
         }
         let answered = self.shared.waiters.answer(answers);
@@ -176,30 +224,23 @@ impl<P: Predictor> ApplyLoop<P> {
         }
     }
 
-    /// Runs all calls of a batch. What an unavailable backend did not run is tried again until it did, or the node stops.
+    /// Runs all calls of a batch, but for those that are quarantined.
     async fn predict(&mut self, batch: &Batch) -> Result<Vec<CallOutcome>, End> {
         let mut done = Vec::with_capacity(batch.calls.len());
         let mut wait = RETRY_WAIT.0;
         while let Some(calls) = batch.calls.get(done.len()..).filter(|calls| !calls.is_empty()) {
-            let mut outcomes = Vec::with_capacity(calls.len());
+            if self.shared.wellbeing.wants_rebuild() {
+                return Err(End::Outdated);
+            }
+            // Made before looking: a decision in between is not missed.
             let shared = self.shared.clone();
-            let result = tokio::select! {
-                biased;
-                result = self.predictor.predict(calls, &mut outcomes) => result,
-                () = shared.feed.stopped() => return Err(End::Stopped),
-            };
-            let progressed = !outcomes.is_empty();
-            done.append(&mut outcomes);
-            match result {
-                Ok(()) if done.len() == batch.calls.len() => break,
-                Ok(()) => {
-                    let (given, calls) = (done.len(), batch.calls.len());
-                    return Err(End::Fatal(format!("the predictor gave {given} outcomes for {calls} calls")));
-                }
-                Err(PredictorError::StateLost(why)) => return Err(End::StateLost(why)),
-                Err(PredictorError::Unavailable(why)) => {
-                    wait = if progressed { RETRY_WAIT.0 } else { wait };
-                    self.unavailable(why, &mut wait).await?;
+            let decision = shared.wellbeing.decision();
+            match shared.wellbeing.begin(self.number, calls) {
+                Run::Quarantined => done.push(CallOutcome::Quarantined),
+                Run::Held => self.wait_for(decision).await?,
+                Run::Calls(count) => {
+                    let calls = calls.get(..count).unwrap_or(calls);
+                    self.run_calls(calls, &mut done, &mut wait).await?;
                 }
             }
         }
@@ -207,6 +248,69 @@ impl<P: Predictor> ApplyLoop<P> {
             self.healthy();
         }
         Ok(done)
+    }
+
+    /// Waits until the log decides about the request that comes next.
+    async fn wait_for(&self, decision: Notified<'_>) -> Result<(), End> {
+        if self.shared.wellbeing.applier() != self.number {
+            return Err(End::GivenUp);
+        }
+        self.shared.wellbeing.set_held(true);
+        let waited = tokio::select! {
+            () = self.shared.feed.stopped() => Err(End::Stopped),
+            () = decision => Ok(()),
+        };
+        self.shared.wellbeing.set_held(false);
+        waited
+    }
+
+    /// Runs some calls. What an unavailable backend did not run comes again, after a while.
+    async fn run_calls(
+        &mut self,
+        calls: &[Call],
+        done: &mut Vec<CallOutcome>,
+        wait: &mut Duration,
+    ) -> Result<(), End> {
+        let mut outcomes = Vec::with_capacity(calls.len());
+        let shared = self.shared.clone();
+        let predicted = tokio::time::timeout(self.call_limit, self.predictor.predict(calls, &mut outcomes));
+        let result = tokio::select! {
+            biased;
+            result = predicted => result,
+            () = shared.feed.stopped() => return Err(End::Stopped),
+        };
+        let (given, asked) = (outcomes.len(), calls.len());
+        let suspects = keeper::suspects(calls, given);
+        let (why, timed_out) = match result {
+            Ok(Err(PredictorError::StateLost(why))) => (why, false),
+            Err(_) => (format!("a call took longer than {:?}", self.call_limit), true),
+            Ok(result) => {
+                if !shared.wellbeing.ended(self.number, calls.get(..given).unwrap_or(calls)) {
+                    return Err(End::GivenUp);
+                }
+                done.append(&mut outcomes);
+                return match result {
+                    Ok(()) if given == asked => Ok(()),
+                    Err(PredictorError::Unavailable(why)) if given <= asked => {
+                        *wait = if given > 0 { RETRY_WAIT.0 } else { *wait };
+                        self.unavailable(why, wait).await
+                    }
+                    _ => Err(End::Fatal(format!("the predictor gave {given} outcomes for {asked} calls"))),
+                };
+            }
+        };
+        if shared.wellbeing.applier() != self.number {
+            return Err(End::GivenUp);
+        }
+        let holds = shared.wellbeing.lost(suspects, timed_out).map_err(End::Storage)?;
+        if let Some(call) = suspects.first().filter(|_| holds) {
+            log::error!(
+                "node {}: the request at position {} crashed the model {CRASHES_MAX} times; it is held until the log decides",
+                shared.node,
+                call.position
+            );
+        }
+        Err(End::StateLost(why))
     }
 
     async fn reset(&mut self) -> Result<(), End> {
@@ -259,6 +363,7 @@ impl<P: Predictor> ApplyLoop<P> {
             self.published_sessions = Some(applier.session_changes());
             self.shared.set_session_secrets(applier.session_secrets());
         }
+        self.shared.wellbeing.advanced(applier.index(), applier.position(), applier.checkpoints());
         self.shared.set_applied(AppliedView {
             index: applier.index(),
             position: applier.position(),

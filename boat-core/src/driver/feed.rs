@@ -16,6 +16,8 @@ struct Waiting {
     entries: VecDeque<LogEntry>,
     bytes: usize,
     committed: u64,
+    /// Whether the applier may take anything: only a member's may, which has heard of all decisions.
+    is_open: bool,
     look_again: bool,
     stopped: bool,
 }
@@ -46,6 +48,12 @@ impl Feed {
     /// Says up to where the log was committed when it was opened.
     pub(crate) fn start(&self, committed: u64) {
         self.lock().committed = committed;
+        self.changed.notify_one();
+    }
+
+    /// The node is a member: the applier may begin.
+    pub(crate) fn open(&self) {
+        self.lock().is_open = true;
         self.changed.notify_one();
     }
 
@@ -107,6 +115,9 @@ impl Feed {
         }
         if std::mem::take(&mut waiting.look_again) {
             return Some(Pulled::Entries(Vec::new()));
+        }
+        if !waiting.is_open {
+            return None;
         }
         while waiting.entries.front().is_some_and(|entry| entry.index < next) {
             waiting.pop();

@@ -1,6 +1,6 @@
 //! From a directory to a running replica: founding or finding the cluster, opening the log, starting the threads.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -11,14 +11,14 @@ use super::fetch_thread::FetchThread;
 use super::free_space::FreeSpace;
 use super::log_thread::LogThread;
 use super::shared::{ConsensusView, Shared};
-use super::{ApplyLoop, Driver, Event, FrontDesk, Surroundings, aside, now};
+use super::{Addresses, ApplyLoop, Driver, Event, FrontDesk, Surroundings, aside, keeper, now};
 use crate::apply::SessionLimits;
 use crate::directory::Directory;
 use crate::founding::{Founding, FoundingOutput};
 use crate::log::{Log, LogConfig, LogError, Recovered};
 use crate::replica::{Failure, OperationResult, Replica, ReplicaConfig, ReplicaStart};
 use crate::transport::{PeerEvent, PeerLinks, PeerMessage};
-use crate::{Error, Genesis, Member, MemberList, Predictor, RaftId};
+use crate::{Error, Genesis, Member, MemberList, NodeId, Predictor, RaftId};
 
 /// Everything a node is started with.
 pub(crate) struct Launch<P> {
@@ -34,6 +34,8 @@ pub(crate) struct Launch<P> {
     pub(crate) limits: SessionLimits,
     pub(crate) tick: Duration,
     pub(crate) leader_wait: Duration,
+    /// How long the predictor may take for one call, or for a batch.
+    pub(crate) call_limit: Duration,
     pub(crate) heartbeat_ticks: usize,
     pub(crate) election_ticks: usize,
     pub(crate) command_bytes_max: usize,
@@ -50,6 +52,33 @@ enum OpenError {
     Unusable(String),
     /// Anything else.
     Other(Error),
+}
+
+/// Where an empty node dials the others: a cluster that it looks for may have moved since its list was written.
+struct Whereabouts {
+    addresses: Addresses,
+    connected: BTreeSet<NodeId>,
+}
+
+impl Whereabouts {
+    fn new(addresses: Addresses) -> Self {
+        Whereabouts { addresses, connected: BTreeSet::new() }
+    }
+
+    fn observe(&mut self, event: &Event) {
+        match event {
+            Event::Peer(PeerEvent::Connected(hello)) => {
+                self.connected.insert(hello.node);
+            }
+            Event::Peer(PeerEvent::Disconnected { node, .. }) => {
+                self.connected.remove(node);
+            }
+            Event::Peer(PeerEvent::Message { from, message: PeerMessage::Join(join), .. }) => {
+                self.addresses.hear(*from, join.address.clone(), true);
+            }
+            _ => {}
+        }
+    }
 }
 
 impl<P: Predictor> Launch<P> {
@@ -74,7 +103,7 @@ impl<P: Predictor> Launch<P> {
                 continue;
             }
             let Some((genesis, raft_id)) = self.genesis()? else { return Ok(()) };
-            self.desk.joined(genesis.cluster, raft_id);
+            self.desk.joined(&genesis, raft_id);
             let unusable = match stale {
                 Some(why) if Directory::was_removed(&why) => {
                     // The others have agreed to do without it.
@@ -143,20 +172,24 @@ impl<P: Predictor> Launch<P> {
         let node = self.shared.node;
         let mut founding =
             Founding::new(node, birth, self.members.clone(), self.limits, self.seed).joining(self.join);
-        let others = self.members.iter().filter(|(peer, _)| *peer != node);
-        self.links.set_peers(others.map(|(peer, address)| (peer, address.to_owned())).collect());
+        let mut whereabouts = Whereabouts::new(Addresses::new(node, &self.members));
         let mut next_tick = now();
         let mut events = VecDeque::new();
         let mut outputs = Vec::new();
         loop {
+            if let Some(peers) = whereabouts.addresses.changed() {
+                self.links.set_peers(peers);
+            }
             self.shared.inbox.take(next_tick, &mut events);
             for event in events.drain(..) {
+                whereabouts.observe(&event);
                 if self.on_event(event, &mut founding, &mut outputs)? {
                     return Ok(None);
                 }
             }
             if now() >= next_tick {
                 founding.tick(&mut outputs);
+                whereabouts.addresses.tick(&whereabouts.connected);
                 next_tick = now() + self.tick;
                 let waiting_for = founding.waiting_for();
                 self.shared.set_consensus(|view| view.waiting_for = waiting_for);
@@ -166,7 +199,7 @@ impl<P: Predictor> Launch<P> {
                     FoundingOutput::Send(to, message) => self.links.send(to, vec![message]),
                     FoundingOutput::Adopt(genesis, raft_id) => {
                         self.directory.adopt(genesis.clone(), raft_id)?;
-                        self.desk.joined(genesis.cluster, raft_id);
+                        self.desk.joined(&genesis, raft_id);
                         self.links.renew();
                         return Ok(Some((genesis, raft_id)));
                     }
@@ -190,6 +223,10 @@ impl<P: Predictor> Launch<P> {
                 log::warn!("node {node} refuses this node: {reason}");
             }
             Event::Propose { id, .. } => self.shared.waiters.fail(&id, Failure::NoLeader),
+            Event::Force { known, .. } => {
+                // Nobody holds anything yet.
+                let _ = known.send(false);
+            }
             Event::Operate { result, .. } => {
                 // Nobody to ask is known yet; who asked may have gone away.
                 let _ = result.send(OperationResult::NoLeader);
@@ -252,7 +289,9 @@ impl<P: Predictor> Launch<P> {
             forwarded_bytes_max: self.forwarded_bytes_max,
             ..ReplicaConfig::new(own, self.seed)
         };
-        let replica = Replica::new(config, start).map_err(super::fatal)?;
+        let mut replica = Replica::new(config, start).map_err(super::fatal)?;
+        let decisions = self.shared.wellbeing.install(self.directory.quarantine_file());
+        replica.restore_decisions(decisions.map_err(|error| storage(&error))?);
         let around = Surroundings {
             shared: self.shared.clone(),
             links: self.links,
@@ -273,28 +312,12 @@ impl<P: Predictor> Launch<P> {
             predictor: self.predictor,
             reader: reader.clone(),
             limits,
+            call_limit: self.call_limit,
+            number: self.shared.wellbeing.applier(),
+            gave_up: false,
             published_sessions: None,
         };
-        let applier = start_applier(applier, &self.shared).map_err(|error| storage(&error))?;
+        let applier = keeper::start(applier, &self.shared).map_err(|error| storage(&error))?;
         Ok((Driver::new(around, replica, log, fetch), applier))
     }
-}
-
-fn start_applier<P: Predictor>(
-    applier: ApplyLoop<P>,
-    shared: &Arc<Shared>,
-) -> std::io::Result<JoinHandle<()>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let name = format!("boat-{}-apply", shared.node);
-    let shared = shared.clone();
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the applier's own thread: a slow model must not slow consensus"
-    )]
-    std::thread::Builder::new().name(name).spawn(move || {
-        let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| runtime.block_on(applier.run())));
-        if ran.is_err() {
-            shared.inbox.push(Event::ApplierFailed("the applier or its model panicked".to_owned()));
-        }
-    })
 }

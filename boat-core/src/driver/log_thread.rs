@@ -42,6 +42,7 @@ struct Writer {
     space: FreeSpace,
     /// Where a clock began that does not go back; the machine's may.
     started: Instant,
+    shared: Arc<Shared>,
 }
 
 impl Writer {
@@ -51,7 +52,13 @@ impl Writer {
 
     /// Makes what was appended durable, or only readable.
     fn finish(&mut self, sync: bool) -> Result<(), LogError> {
-        if sync { self.log.sync(self.now_ms()) } else { self.log.flush() }
+        if !sync {
+            return self.log.flush();
+        }
+        self.shared.wellbeing.sync_begins();
+        self.log.sync(self.now_ms())?;
+        self.shared.wellbeing.sync_ended();
+        Ok(())
     }
 }
 
@@ -69,7 +76,7 @@ pub(crate) struct LogThread {
 impl LogThread {
     pub(crate) fn start(log: Log, space: FreeSpace, shared: Arc<Shared>) -> std::io::Result<Self> {
         let (writes, receiver) = sync_channel(WRITES_MAX);
-        let writer = Arc::new(Mutex::new(Writer { log, space, started: now() }));
+        let writer = Arc::new(Mutex::new(Writer { log, space, started: now(), shared: shared.clone() }));
         let unfinished = Arc::<AtomicUsize>::default();
         let name = format!("boat-{}-log", shared.node);
         let thread =

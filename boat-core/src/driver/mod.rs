@@ -9,6 +9,7 @@ mod fetch_thread;
 mod found;
 mod free_space;
 mod inbox;
+mod keeper;
 mod log_thread;
 mod mailbox;
 mod progress;
@@ -16,6 +17,7 @@ mod queries;
 mod reception;
 mod shared;
 mod waiters;
+mod wellbeing;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -91,6 +93,15 @@ pub(crate) enum Event {
     },
     /// Less than the reserve is free on the disk, or more again.
     DiskFull(bool),
+    /// An operator wants a request quarantined.
+    Force {
+        /// Its position.
+        position: u64,
+        /// How long the wish stands.
+        within: Duration,
+        /// Whether some node holds the request: false when it is not even tried.
+        known: tokio::sync::oneshot::Sender<bool>,
+    },
     /// The log cannot be written any more.
     StorageFailed(String),
     /// Bytes that had been synced were read back as others.
@@ -130,6 +141,8 @@ pub(crate) struct Driver {
     operators: BTreeMap<OperationToken, Vec<tokio::sync::oneshot::Sender<OperationResult>>>,
     addresses: Addresses,
     stop: Option<Instant>,
+    /// Whether a tick has passed since the node's health was published.
+    has_ticked: bool,
 }
 
 impl Driver {
@@ -146,12 +159,14 @@ impl Driver {
             operators: BTreeMap::new(),
             addresses,
             stop: None,
+            has_ticked: false,
         }
     }
 
     /// Runs until the node stops. Everybody who waits has been answered when it returns.
     pub(crate) fn run(mut self) -> Result<(), Error> {
         self.addresses.set_membership(self.replica.membership());
+        self.open_feed(self.replica.commit());
         let mut outputs = Vec::new();
         let ended = self.drive(&mut outputs);
         self.around.shared.stopping.store(true, Ordering::Release);
@@ -184,13 +199,16 @@ impl Driver {
             }
             let time = now();
             if time >= next_tick {
+                let condition = shared.wellbeing.condition(shared.backend().healthy);
+                self.step(Input::Condition(Box::new(condition)), outputs)?;
+                self.has_ticked = true;
                 self.step(Input::Tick, outputs)?;
                 self.addresses.tick(self.replica.connected());
                 // Ticks that were missed are not made up for: they would look like an election timeout.
                 next_tick = (next_tick + self.around.tick).max(time);
             }
             self.replica.flush(outputs).map_err(fatal)?;
-            self.carry_out(outputs);
+            self.carry_out(outputs)?;
             self.write_log(outputs)?;
             if let Some(peers) = self.addresses.changed() {
                 self.around.links.set_peers(peers);
@@ -248,6 +266,13 @@ impl Driver {
                 self.leave_verdict = Some(verdict);
                 self.step(Input::MayLeave { within_ticks: self.ticks(within) }, outputs)
             }
+            Event::Force { position, within, known } => {
+                let is_held = self.replica.is_held(position);
+                // Who asked may have gone away.
+                let _ = known.send(is_held);
+                let within_ticks = self.ticks(within);
+                if is_held { self.step(Input::Force { position, within_ticks }, outputs) } else { Ok(()) }
+            }
             Event::Operate { token, operation, within, result } => {
                 self.operators.entry(token).or_default().push(result);
                 let within_ticks = self.ticks(within);
@@ -276,6 +301,10 @@ impl Driver {
                  backup. Move it aside and start this node with an empty one: it will join anew"
                 )))
             }
+            PeerEvent::Refused { node, reason: Refusal::Superseded } => Err(Error::StaleDirectory(format!(
+                "node {node} belongs to the cluster that this one was recovered as, without this node. What is here and not \
+                     there is lost to it: keep this directory, and start this node with an empty one; then add it"
+            ))),
             PeerEvent::Refused { node, reason } => {
                 log::warn!("node {node} refuses this node: {reason}");
                 Ok(())
@@ -311,7 +340,7 @@ impl Driver {
         }
     }
 
-    fn carry_out(&mut self, outputs: &mut Vec<Output>) {
+    fn carry_out(&mut self, outputs: &mut Vec<Output>) -> Result<(), Error> {
         let mut sends: BTreeMap<NodeId, Vec<PeerMessage>> = BTreeMap::new();
         let mut committed = Vec::new();
         for output in outputs.drain(..) {
@@ -322,7 +351,21 @@ impl Driver {
                 Output::Fetch { low, high, bytes_max } => self.fetch.ask(Fetch { low, high, bytes_max }),
                 // Told right after the step that gave it up.
                 Output::Failed { .. } => {}
-                Output::Membership(membership) => self.addresses.set_membership(&membership),
+                Output::Membership(membership) => {
+                    self.addresses.set_membership(&membership);
+                    self.open_feed(membership.index);
+                }
+                // What is promised or decided about crashes is rare enough to wait for: it must be durable before what
+                // comes behind it.
+                Output::Decided(decisions) => {
+                    if self.around.shared.wellbeing.decided(decisions).map_err(storage)? {
+                        self.around.shared.feed.look_again();
+                    }
+                }
+                Output::Hold { position, round } => {
+                    self.around.shared.wellbeing.hold(position, round).map_err(storage)?;
+                }
+                Output::Diverged { position, rebuild } => self.diverged(position, rebuild),
                 Output::Reach { node, address, urgent } => self.addresses.hear(node, address, urgent),
                 Output::Operated { token, result } => self.answer_operator(token, &result),
                 Output::ReadAt { ids, index } => {
@@ -344,6 +387,33 @@ impl Driver {
         if !committed.is_empty() {
             self.around.shared.feed.push(committed);
         }
+        Ok(())
+    }
+
+    /// Lets the applier begin once this node is a member, as of this entry.
+    fn open_feed(&self, index: u64) {
+        if self.replica.is_member() {
+            self.around.shared.wellbeing.doubt_up_to(index);
+            self.around.shared.feed.open();
+        }
+    }
+
+    fn diverged(&self, position: u64, rebuild: bool) {
+        let shared = &self.around.shared;
+        if rebuild {
+            log::error!(
+                "node {}: its digest at position {position} differs from the majority's: the model is rebuilt",
+                shared.node
+            );
+            shared.wellbeing.rebuild();
+            shared.feed.look_again();
+        } else {
+            log::error!(
+                "node {}: its digest at position {position} differs from the majority's after two rebuilds, too: its \
+                 model does not depend on its requests alone. It answers nothing any more",
+                shared.node
+            );
+        }
     }
 
     /// Gives the log what is to be written. A leader goes on at once: others wait for its heartbeats. Whoever follows has
@@ -361,7 +431,7 @@ impl Driver {
         if let Some(mark) = written {
             self.step(Input::Persisted(mark), outputs)?;
             self.replica.flush(outputs).map_err(fatal)?;
-            self.carry_out(outputs);
+            self.carry_out(outputs)?;
             // What this led to is rare, and goes the long way.
             self.log.write(std::mem::take(&mut self.writes));
         }
@@ -388,12 +458,20 @@ impl Driver {
         let shared = &self.around.shared;
         shared.inbox.requests_wait(replica.has_entry_in_flight());
         shared.publish_consensus(replica, &self.around.genesis);
+        if self.has_ticked && shared.wellbeing.found(replica) {
+            shared.changed();
+        }
+        self.has_ticked = false;
     }
 
     fn ticks(&self, time: Duration) -> u64 {
         let ticks = time.as_nanos().div_ceil(self.around.tick.as_nanos().max(1));
         u64::try_from(ticks).unwrap_or(u64::MAX)
     }
+}
+
+fn storage(error: std::io::Error) -> Error {
+    Error::Storage(error.to_string())
 }
 
 /// What a log that cannot be read means for the node. Damage sends the directory aside; a disk that fails may work again.

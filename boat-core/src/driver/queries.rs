@@ -178,6 +178,10 @@ impl Queries {
 impl<P: Predictor> ApplyLoop<P> {
     /// Does what has become due, between two batches.
     pub(super) async fn answer_queries(&mut self, applier: &Applier) -> Result<(), End> {
+        // A model that goes another way than a majority's shows nothing; who waits hears so in time.
+        if self.shared.wellbeing.stays_diverged() {
+            return Ok(());
+        }
         for _ in 0..ANSWERED_AT_ONCE_MAX {
             let Some((work, reply)) = self.shared.queries.pop(applier) else { return Ok(()) };
             let told = match work {

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::Event;
 use super::inbox::Inbox;
 use crate::transport::{Hello, PeerEvent, PeerInbox, Reception, Refusal};
-use crate::{Birth, ClusterId, NodeId, RaftId};
+use crate::{Birth, ClusterId, Genesis, NodeId, RaftId};
 
 /// How many directories' starts are remembered.
 const DIRECTORIES_MAX: usize = 1_024;
@@ -14,6 +14,8 @@ const DIRECTORIES_MAX: usize = 1_024;
 #[derive(Debug)]
 struct Known {
     own: Hello,
+    /// What the cluster was called before it was recovered.
+    former: Vec<ClusterId>,
     /// The latest start of each directory that was seen: boot count and nonce.
     starts: BTreeMap<(NodeId, Birth), (u64, u64)>,
 }
@@ -24,7 +26,7 @@ pub(crate) struct FrontDesk(Mutex<Known>);
 
 impl FrontDesk {
     pub(crate) fn new(own: Hello) -> Self {
-        FrontDesk(Mutex::new(Known { own, starts: BTreeMap::new() }))
+        FrontDesk(Mutex::new(Known { own, former: Vec::new(), starts: BTreeMap::new() }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
@@ -32,9 +34,10 @@ impl FrontDesk {
     }
 
     /// The node has become a member of a cluster.
-    pub(crate) fn joined(&self, cluster: ClusterId, raft_id: RaftId) {
-        let own = &mut self.lock().own;
-        (own.cluster, own.raft_id) = (Some(cluster), Some(raft_id));
+    pub(crate) fn joined(&self, genesis: &Genesis, raft_id: RaftId) {
+        let mut known = self.lock();
+        (known.own.cluster, known.own.raft_id) = (Some(genesis.cluster), Some(raft_id));
+        known.former.clone_from(&genesis.former);
     }
 
     /// The node has begun anew in an empty directory.
@@ -54,6 +57,9 @@ impl Reception for FrontDesk {
         if let (Some(ours), Some(theirs)) = (known.own.cluster, peer.cluster)
             && ours != theirs
         {
+            if known.former.contains(&theirs) {
+                return Err(Refusal::Superseded);
+            }
             return Err(Refusal::OtherCluster);
         }
         let directory = (peer.node, peer.birth);
@@ -112,7 +118,12 @@ mod tests {
     #[test]
     fn another_cluster_is_refused_and_an_empty_node_is_not() {
         let desk = FrontDesk::new(hello(0, 1, 1));
-        desk.joined(ClusterId(7), RaftId(3));
+        let limits = crate::apply::SessionLimits::default();
+        let former = vec![ClusterId(6)];
+        let genesis = Genesis { cluster: ClusterId(7), former, members: Vec::new(), limits };
+        desk.joined(&genesis, RaftId(3));
+        let recovered = Hello { cluster: Some(ClusterId(6)), ..hello(1, 1, 1) };
+        assert_eq!(desk.judge(&recovered), Err(Refusal::Superseded));
         assert_eq!(desk.judge(&hello(1, 1, 1)), Ok(()));
         let same = Hello { cluster: Some(ClusterId(7)), ..hello(1, 1, 1) };
         assert_eq!(desk.judge(&same), Ok(()));

@@ -10,6 +10,7 @@ use super::feed::Feed;
 use super::inbox::Inbox;
 use super::queries::Queries;
 use super::waiters::Waiters;
+use super::wellbeing::Wellbeing;
 use crate::digest::Digest;
 use crate::event::{EventSender, NodeEvent};
 use crate::replica::{OutsideView, Replica};
@@ -54,6 +55,7 @@ pub(crate) struct Shared {
     pub(crate) waiters: Waiters,
     pub(crate) queries: Queries,
     pub(crate) feed: Feed,
+    pub(crate) wellbeing: Wellbeing,
     consensus: Mutex<ConsensusView>,
     applied: Mutex<AppliedView>,
     backend: Mutex<BackendStatus>,
@@ -83,6 +85,7 @@ impl Shared {
             waiters,
             queries,
             feed: Feed::default(),
+            wellbeing: Wellbeing::default(),
             consensus: Mutex::default(),
             applied: Mutex::default(),
             backend: Mutex::new(BackendStatus { healthy: false, error: None, rebuilds: 0 }),
@@ -228,6 +231,8 @@ impl Shared {
             }
         } else if view.leader.is_none() {
             if self.applied().index < view.commit { Phase::Replaying } else { Phase::Electing }
+        } else if self.wellbeing.stays_diverged() {
+            Phase::Diverged
         } else if !self.replayed.load(Ordering::Acquire) {
             Phase::Replaying
         } else {
@@ -244,6 +249,14 @@ impl Shared {
         if !self.backend().healthy && self.consensus().cluster.is_some() {
             alarms.push(Alarm::BackendUnhealthy);
         }
+        let health = self.wellbeing.health();
+        let others = [
+            (Alarm::RequestHeld, !health.held_positions.is_empty()),
+            (Alarm::QuarantineBlocked, !health.quarantine_waits_for.is_empty()),
+            (Alarm::Diverged, self.wellbeing.is_diverged()),
+            (Alarm::DigestsDisagree, self.wellbeing.digests_disagree()),
+        ];
+        alarms.extend(others.iter().filter(|(_, raised)| *raised).map(|(alarm, _)| *alarm));
         alarms
     }
 

@@ -39,7 +39,7 @@ pub(super) async fn control<S: Service>(
 
 async fn exit<S: Service>(frontend: &Frontend<S>, peer: &Peer, request: Request) -> Result<Reply, Problem> {
     let (head, body) = request.into_parts();
-    check_caller(peer.address.ip(), &head.headers)?;
+    check_caller("/control", peer.address.ip(), &head.headers)?;
     Asked::read(&head.headers).check_content_type()?;
     let body = body::collect(body, COMMAND_BYTES_MAX, frontend.options.body_timeout()).await?;
     body::check_json(&body)?;
@@ -59,15 +59,13 @@ async fn exit<S: Service>(frontend: &Frontend<S>, peer: &Peer, request: Request)
 }
 
 /// Only this machine may; and not by way of a web page that a browser on it shows.
-fn check_caller(address: IpAddr, fields: &HeaderMap) -> Result<(), Problem> {
+pub(super) fn check_caller(path: &str, address: IpAddr, fields: &HeaderMap) -> Result<(), Problem> {
+    let forbidden = |why: &str| Err(Problem::new(Code::Forbidden, format!("{path} {why}")));
     if !address.to_canonical().is_loopback() {
-        return Err(Problem::new(Code::Forbidden, "/control answers only callers on the node's own machine"));
+        return forbidden("answers only callers on the node's own machine");
     }
     if fields.contains_key(ORIGIN) {
-        return Err(Problem::new(
-            Code::Forbidden,
-            "/control does not answer web pages (the request has an Origin)",
-        ));
+        return forbidden("does not answer web pages (the request has an Origin)");
     }
     Ok(())
 }
@@ -80,12 +78,12 @@ mod tests {
     fn only_this_machine_may_and_no_web_page() {
         let nothing = HeaderMap::new();
         for own in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
-            assert_eq!(check_caller(own.parse().unwrap(), &nothing), Ok(()), "{own}");
+            assert_eq!(check_caller("/control", own.parse().unwrap(), &nothing), Ok(()), "{own}");
         }
         for other in ["10.0.0.1", "192.168.1.1", "::ffff:10.0.0.1", "2001:db8::1"] {
-            assert!(check_caller(other.parse().unwrap(), &nothing).is_err(), "{other}");
+            assert!(check_caller("/control", other.parse().unwrap(), &nothing).is_err(), "{other}");
         }
         let page = HeaderMap::from_iter([(ORIGIN, HeaderValue::from_static("http://localhost:3000"))]);
-        assert!(check_caller("127.0.0.1".parse().unwrap(), &page).is_err());
+        assert!(check_caller("/control", "127.0.0.1".parse().unwrap(), &page).is_err());
     }
 }

@@ -25,12 +25,13 @@ pub(super) enum Route {
     Outcome,
     Status,
     Control,
+    Admin,
     Probe,
     Other,
 }
 
 impl Route {
-    const ALL: [Route; 9] = [
+    const ALL: [Route; 10] = [
         Route::Predict,
         Route::Feedback,
         Route::Query,
@@ -38,6 +39,7 @@ impl Route {
         Route::Outcome,
         Route::Status,
         Route::Control,
+        Route::Admin,
         Route::Probe,
         Route::Other,
     ];
@@ -51,7 +53,9 @@ impl Route {
             "/sessions" => Route::Session,
             "/status" => Route::Status,
             "/control" => Route::Control,
+            "/admin/members" | "/admin/leader" => Route::Admin,
             "/livez" | "/readyz" | "/metrics" => Route::Probe,
+            path if path.starts_with("/admin/members/") => Route::Admin,
             path if path.starts_with("/outcomes/") => Route::Outcome,
             _ => Route::Other,
         }
@@ -66,6 +70,7 @@ impl Route {
             Route::Outcome => "outcome",
             Route::Status => "status",
             Route::Control => "control",
+            Route::Admin => "admin",
             Route::Probe => "probe",
             Route::Other => "other",
         }

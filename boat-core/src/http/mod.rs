@@ -14,10 +14,13 @@
 //! | `POST /sessions` | a session |
 //! | `GET /outcomes/KEY` | what became of a request |
 //! | `POST /control` | `{"cmd": "exit"}` wipes and ends the node; only where allowed, only from this machine |
+//! | `GET /admin/members` | who takes part |
+//! | `POST /admin/members`, `DELETE /admin/members/NODE`, `POST /admin/leader` | changes that; only where allowed, only from this machine |
 //! | `GET /livez`, `GET /readyz` | 200, or 503 with the reason |
 //! | `GET /metrics` | Prometheus text |
 
 mod accepted;
+mod admin;
 mod body;
 mod connection;
 mod control;
@@ -27,6 +30,7 @@ mod metrics;
 mod outcomes;
 mod predict;
 mod problem;
+mod quarantine;
 mod query;
 mod routes;
 mod server;

@@ -7,7 +7,7 @@ use hyper::{Response, StatusCode};
 use serde::Serialize;
 
 use super::{Reply, headers};
-use crate::{OutcomeError, PredictError, QueryError, SessionError, WipeError};
+use crate::{OutcomeError, PredictError, QuarantineError, QueryError, SessionError, WipeError};
 
 /// Where the codes are described; a code is an anchor on that page.
 const TYPE_BASE: &str = "https://github.com/boat-rs/boat/blob/main/docs/http-api.md#";
@@ -64,6 +64,13 @@ codes! {
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, Never, "This path does not know this method";
     RequestTimeout = "request_timeout", REQUEST_TIMEOUT, Safe, "The request came too slowly";
     WouldLoseQuorum = "would_lose_quorum", CONFLICT, Safe, "The cluster needs this node's data now";
+    ChangeUnderWay = "change_under_way", CONFLICT, Safe, "Another change of the membership is not finished";
+    NotAMember = "not_a_member", NOT_FOUND, Never, "There is no such member";
+    AlreadyMember = "already_member", CONFLICT, Never, "The node is a member, at another address";
+    NotThere = "not_there", CONFLICT, Safe, "No such node has asked to be taken in";
+    OtherAddress = "other_address", CONFLICT, Never, "The node that asked to be taken in is reached elsewhere";
+    NotAVoter = "not_a_voter", CONFLICT, Safe, "The node has no vote yet";
+    TooManyMembers = "too_many_members", CONFLICT, Never, "There are as many members as there may be";
     SessionExpired = "session_expired", GONE, Never, "The session has expired";
     OutcomeForgotten = "outcome_forgotten", GONE, Never, "The outcome is no longer remembered";
     BodyTooLarge = "body_too_large", PAYLOAD_TOO_LARGE, Never, "The request is too long";
@@ -72,6 +79,7 @@ codes! {
     Rejected = "rejected", UNPROCESSABLE_ENTITY, Never, "The model rejected the request";
     Quarantined = "quarantined", INTERNAL_SERVER_ERROR, Never, "The request crashes the model and was put aside";
     Overloaded = "overloaded", SERVICE_UNAVAILABLE, Safe, "Too much waits already";
+    Unreachable = "unreachable", SERVICE_UNAVAILABLE, Safe, "The leader does not hear from that node";
     NoLeader = "no_leader", SERVICE_UNAVAILABLE, Safe, "The cluster has no leader now";
     KeyTableFull = "key_table_full", SERVICE_UNAVAILABLE, Safe, "Too many keys are remembered";
     Behind = "behind", SERVICE_UNAVAILABLE, Safe, "This node has not applied enough";
@@ -95,6 +103,7 @@ impl Code {
             | Code::NotReady
             | Code::NotLive
             | Code::ShuttingDown => Some(1),
+            Code::Unreachable | Code::ChangeUnderWay => Some(1),
             Code::WouldLoseQuorum => Some(5),
             Code::KeyTableFull | Code::DiskFull => Some(30),
             _ => None,
@@ -246,6 +255,17 @@ fn code_of(error: &PredictError) -> Code {
         PredictError::Quarantined { .. } => Code::Quarantined,
         PredictError::Stopped => Code::ShuttingDown,
         PredictError::Unknown { .. } => Code::Unknown,
+    }
+}
+
+impl From<QuarantineError> for Problem {
+    fn from(error: QuarantineError) -> Self {
+        let code = match error {
+            QuarantineError::NotHeld { .. } => Code::NotFound,
+            QuarantineError::Unknown { .. } => Code::NoLeader,
+            QuarantineError::Stopped => Code::ShuttingDown,
+        };
+        Problem::new(code, error.to_string())
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{ConnectInfo, State};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use bytes::Bytes;
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
@@ -18,7 +18,9 @@ use tokio::time::Instant;
 use super::connection::Peer;
 use super::metrics::Route;
 use super::problem::{Code, Problem};
-use super::{Frontend, Reply, Service, control, metrics, outcomes, predict, query, sessions};
+use super::{
+    Frontend, Reply, Service, admin, control, metrics, outcomes, predict, quarantine, query, sessions,
+};
 use crate::RequestKind;
 
 /// An answer of the frontend's own, or of a route that was added to it.
@@ -40,9 +42,13 @@ impl<S: Service> Routes<S> {
             .route("/readyz", get(ready::<S>))
             .route("/sessions", post(sessions::open::<S>))
             .route("/outcomes/{*key}", get(outcomes::look_up::<S>))
+            .route("/admin/members", get(admin::members::<S>).post(admin::add::<S>))
+            .route("/admin/members/{node}", delete(admin::remove::<S>))
+            .route("/admin/leader", post(admin::transfer::<S>))
             .route("/metrics", get(metrics::<S>));
         if frontend.options.allow_control {
             router = router.route("/control", post(control::control::<S>));
+            router = router.route("/admin/quarantine", post(quarantine::quarantine::<S>));
         }
         let router = router
             .with_state(frontend.clone())
@@ -125,7 +131,7 @@ async fn method_not_allowed(method: Method, uri: Uri) -> Reply {
     Problem::new(Code::MethodNotAllowed, format!("{} does not take {method}", uri.path())).into_reply()
 }
 
-fn whole(content_type: &'static str, body: impl Into<Bytes>) -> Reply {
+pub(super) fn whole(content_type: &'static str, body: impl Into<Bytes>) -> Reply {
     let mut reply = Response::new(Full::new(body.into()));
     reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     reply

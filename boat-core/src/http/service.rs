@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use super::{IdempotencyKey, MetricsText};
 use crate::{
-    Answer, NodeId, OutcomeError, PredictError, QueryAnswer, QueryError, Read, RequestKind, SessionError,
-    Status, WipeError,
+    Answer, MembershipError, MembershipOperation, NodeId, OutcomeError, PredictError, QuarantineError,
+    QueryAnswer, QueryError, Read, RequestKind, SessionError, Status, WipeError,
 };
 
 /// Whose request it is, as its client says.
@@ -120,9 +120,33 @@ pub trait Service: Clone + Send + Sync + 'static {
     /// [`WipeError`]: the node must stay, and nothing happened.
     fn prepare_wipe(&self) -> impl Future<Output = Result<(), WipeError>> + Send;
 
+    /// Changes who takes part, or who leads. Without a `key` the node finds one itself; [`MembershipError::Unknown`] names it.
+    ///
+    /// # Errors
+    /// [`MembershipError`], of which only `Unknown` leaves it open whether it happened.
+    fn change_members(
+        &self,
+        operation: MembershipOperation,
+        key: Option<String>,
+        within: Duration,
+    ) -> impl Future<Output = Result<(), MembershipError>> + Send;
+
     /// Deletes the node's directory and kills the process with signal 9. Called after [`Service::prepare_wipe`], when the
     /// client has its answer.
     fn wipe_and_kill(&self);
+
+    /// Has a held request quarantined, whatever it was answered. Default: no node holds any.
+    ///
+    /// # Errors
+    /// [`QuarantineError`].
+    fn quarantine(
+        &self,
+        position: u64,
+        within: Duration,
+    ) -> impl Future<Output = Result<(), QuarantineError>> + Send {
+        let _ = within;
+        std::future::ready(Err(QuarantineError::NotHeld { position }))
+    }
 
     /// Adds the node's own figures to the frontend's and the status's. Default: none.
     fn metrics(&self, text: &mut MetricsText) {

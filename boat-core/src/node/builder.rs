@@ -1,7 +1,6 @@
 //! Setting up a node.
 
-use std::fs::{File, TryLockError};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -98,7 +97,7 @@ impl<T: Transport> NodeBuilder<T> {
 
     async fn launch<P: Predictor>(self, predictor: P) -> Result<Arc<Inner>, Error> {
         let config = self.config.check().map_err(|error| Error::Config(error.to_string()))?;
-        let lock = lock_directory(&config.data_dir)?;
+        let lock = directory::lock(&config.data_dir)?;
         let random = random_words();
         let birth = Birth(u128::from(random[0]) << 64 | u128::from(random[1]));
         let node = config.node_id;
@@ -170,6 +169,7 @@ fn launch<P>(
         limits,
         tick: Duration::from_millis(config.timing.tick_ms),
         leader_wait: Duration::from_millis(config.limits.leader_wait_ms),
+        call_limit: config.limits.call_limit(),
         heartbeat_ticks: config.timing.heartbeat_ticks as usize,
         election_ticks: config.timing.election_ticks as usize,
         command_bytes_max: config.limits.command_bytes_max,
@@ -203,18 +203,6 @@ fn start_driver<P: Predictor>(
         shared.inbox.close();
         shared.end(ended.map(Arc::new));
     })
-}
-
-/// Takes the directory for this process. The lock ends with the file, so also when the process is killed.
-fn lock_directory(path: &Path) -> Result<File, Error> {
-    let storage = |error: std::io::Error| Error::Storage(format!("{}: {error}", path.display()));
-    std::fs::create_dir_all(path).map_err(storage)?;
-    let lock = File::options().create(true).append(true).open(path.join(directory::LOCK)).map_err(storage)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(Error::DirectoryInUse(path.to_owned())),
-        Err(TryLockError::Error(error)) => Err(storage(error)),
-    }
 }
 
 /// Birth, nonce and seed: the only randomness that is not drawn from a seed.

@@ -6,6 +6,7 @@ mod client;
 mod members;
 mod outcome;
 mod predict;
+mod quarantine;
 mod query;
 #[cfg(feature = "http")]
 mod service;
@@ -366,6 +367,7 @@ impl<I: Interface> Node<I> {
             phase,
             replay: shared.replay(),
             backend: shared.backend(),
+            health: shared.wellbeing.health(),
             cluster: view.cluster.map(|cluster| cluster.to_string()),
             members: membership.members.iter().map(member).collect(),
             waiting: shared.waiters.len(),

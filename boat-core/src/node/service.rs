@@ -10,8 +10,8 @@ use super::session::{RetryKey, SessionToken};
 use super::{Answer, Node, Predict, QueryAnswer, Raw, Read};
 use crate::http::{IdempotencyKey, Identity, MetricsText, OpenedSession, Service, SessionPlace};
 use crate::{
-    Alarm, NodeId, Origin, OutcomeError, PredictError, QueryError, RequestKind, SessionError, SessionRequest,
-    Status, WipeError,
+    Alarm, MembershipError, MembershipOperation, NodeId, Origin, OutcomeError, PredictError, QuarantineError,
+    QueryError, RequestKind, SessionError, SessionRequest, Status, WipeError,
 };
 
 impl Service for Node {
@@ -81,8 +81,25 @@ impl Service for Node {
         Node::prepare_wipe(self).await
     }
 
+    async fn change_members(
+        &self,
+        operation: MembershipOperation,
+        key: Option<String>,
+        within: Duration,
+    ) -> Result<(), MembershipError> {
+        let change = Node::change_members(self, operation).within(within);
+        match key {
+            Some(key) => change.key(key).await,
+            None => change.await,
+        }
+    }
+
     fn wipe_and_kill(&self) {
         Node::wipe_and_kill(self);
+    }
+
+    async fn quarantine(&self, position: u64, within: Duration) -> Result<(), QuarantineError> {
+        Node::quarantine(self, position, within).await
     }
 
     fn metrics(&self, text: &mut MetricsText) {
@@ -96,6 +113,14 @@ impl Service for Node {
         text.gauge("boat_waiting_queries", "Queries that wait for their answers.", queries as f64);
         text.gauge("boat_sessions", "Sessions that are open.", applied.sessions as f64);
         text.gauge("boat_applied_index", "The last applied entry of the log.", applied.index as f64);
+        let quarantined = self.inner.shared.wellbeing.quarantined();
+        text.gauge(
+            "boat_quarantined_requests",
+            "Requests that crash models and are not run.",
+            quarantined as f64,
+        );
+        let held = self.inner.shared.wellbeing.health().held_positions.len();
+        text.gauge("boat_held_requests", "Requests that this node holds until the log decides.", held as f64);
         let commit = self.inner.shared.consensus().commit;
         text.gauge("boat_commit_index", "The last committed entry of the log.", commit as f64);
     }

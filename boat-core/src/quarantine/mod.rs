@@ -9,10 +9,12 @@
 //! Plain functions over plain state: the driver keeps [`Quarantine::encode`] on disk, the simulator in its disk in memory.
 
 mod decisions;
+mod file;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use self::decisions::Decisions;
+pub(crate) use self::file::QuarantineFile;
 use crate::Call;
 use crate::codec::{Malformed, Reader};
 use crate::transport::{HOLDS_MAX, Hold};
@@ -55,6 +57,12 @@ pub struct Quarantine {
     running: Option<(u64, u64)>,
     /// The highest position whose call has ended since the process began.
     passed: u64,
+    /// Up to this entry, requests may have been answered before the process began, or by an earlier incarnation.
+    doubt_index: Option<u64>,
+    /// The predictor has been past that entry.
+    is_certain: bool,
+    /// The position of the last call of the predictor's present life that has ended.
+    at: u64,
     /// The quarantined positions that the predictor's present life has come by.
     skipped: BTreeSet<u64>,
 }
@@ -84,12 +92,24 @@ impl Quarantine {
     /// The predictor is fresh: as if it had seen no request.
     pub fn fresh(&mut self) {
         self.running = None;
+        self.at = 0;
         self.skipped.clear();
     }
 
-    /// Whether the predictor, which is at `position`, has run a request that is quarantined: it must begin anew.
-    pub fn is_outdated(&self, position: u64) -> bool {
-        self.decisions.quarantined(1, position).any(|position| !self.skipped.contains(&position))
+    /// Up to this entry requests may have been answered already, by an earlier process or an earlier incarnation: the commit
+    /// that the log opened with, or the entry that made this incarnation a member.
+    pub fn doubt_up_to(&mut self, index: u64) {
+        self.doubt_index.get_or_insert(index);
+    }
+
+    /// The predictor is past this entry.
+    pub fn reached(&mut self, index: u64) {
+        self.is_certain |= self.doubt_index.is_some_and(|doubt| index >= doubt);
+    }
+
+    /// Whether the predictor has run a request that is quarantined: it must begin anew.
+    pub fn is_outdated(&self) -> bool {
+        self.decisions.quarantined(1, self.at).any(|position| !self.skipped.contains(&position))
     }
 
     /// Says how many of `calls` to run, and takes them for running until [`Quarantine::ended`] or [`Quarantine::lost`].
@@ -97,6 +117,7 @@ impl Quarantine {
         let Some(first) = calls.first().map(|call| call.position) else { return Run::Calls(0) };
         if self.decisions.is_quarantined(first) {
             self.skipped.insert(first);
+            self.at = first;
             self.passed = self.passed.max(first);
             return Run::Quarantined;
         }
@@ -124,6 +145,7 @@ impl Quarantine {
     pub fn ended(&mut self, calls: &[Call]) {
         self.running = None;
         let Some(last) = calls.last().map(|call| call.position) else { return };
+        self.at = last;
         self.passed = self.passed.max(last);
         self.crashes.retain(|position, _| *position > last);
         match self.suspects {
@@ -138,7 +160,15 @@ impl Quarantine {
     pub fn lost(&mut self, ran: &[Call], timed_out: bool) -> bool {
         self.running = None;
         let (Some(first), Some(last)) = (ran.first(), ran.last()) else { return false };
-        let (first, last) = (first.position, last.position);
+        self.suspect(first.position, last.position, timed_out)
+    }
+
+    /// Like [`Quarantine::lost`], for a predictor that does not say which calls ended: all that ran have taken too long.
+    pub fn hung(&mut self) -> bool {
+        self.running.take().is_some_and(|(first, last)| self.suspect(first, last, true))
+    }
+
+    fn suspect(&mut self, first: u64, last: u64, timed_out: bool) -> bool {
         self.suspects = Some(match self.suspects {
             Some((start, end)) => (start.min(first), end.max(last)),
             None => (first, last),
@@ -146,7 +176,8 @@ impl Quarantine {
         self.run_calls = 1;
         if first < last {
             if timed_out {
-                self.run_calls_max = (ran.len() / 4).max(1);
+                let ran = usize::try_from(last - first).unwrap_or(usize::MAX).saturating_add(1);
+                self.run_calls_max = (ran.min(self.run_calls_max) / 4).max(1);
             }
             return false;
         }
@@ -161,12 +192,12 @@ impl Quarantine {
     }
 
     /// The leader asks to hold a request. True: it is promised now, to be kept durably before it is told. A request that is
-    /// running, or that this node is past, is not promised.
+    /// running, or that this node is past or may have been past before, is not promised: it is found out by running it.
     pub fn hold(&mut self, position: u64, round: u32) -> bool {
         let runs = self.running.is_some_and(|(first, last)| (first..=last).contains(&position));
         let is_open = round == self.decisions.round(position) && !self.decisions.is_quarantined(position);
         let has_room = self.holds.len() < HOLDS_MAX && !self.holds.contains_key(&position);
-        let promises = !runs && is_open && has_room && position > self.passed;
+        let promises = self.is_certain && !runs && is_open && has_room && position > self.passed;
         if promises {
             self.holds.insert(position, Held { round, crashed: false });
         }

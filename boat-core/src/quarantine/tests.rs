@@ -80,7 +80,10 @@ fn a_request_that_ends_is_no_suspect_any_more() {
 #[test]
 fn what_runs_or_has_run_is_not_promised() {
     let mut quarantine = Quarantine::new();
+    quarantine.doubt_up_to(7);
     assert_eq!(quarantine.begin(&calls(1..=3)), Run::Calls(3));
+    assert!(!quarantine.hold(4, 0), "it may have been answered before");
+    quarantine.reached(7);
     assert!(!quarantine.hold(3, 0), "it may end");
     assert!(quarantine.hold(4, 0));
     assert!(!quarantine.hold(4, 0), "promised already");
@@ -102,14 +105,15 @@ fn a_quarantined_request_is_passed_over_and_a_predictor_that_ran_it_is_outdated(
     let mut decisions = Decisions::default();
     decisions.take(9, Decision::Quarantine { position: 4, round: 0, forced: true });
     quarantine.decided(decisions);
-    assert!(!quarantine.is_outdated(3));
-    assert!(quarantine.is_outdated(5));
+    assert!(quarantine.is_outdated());
     quarantine.fresh();
+    assert!(!quarantine.is_outdated());
     assert_eq!(quarantine.begin(&calls(1..=5)), Run::Calls(3));
     quarantine.ended(&calls(1..=3));
     assert_eq!(quarantine.begin(&calls(4..=5)), Run::Quarantined);
     assert_eq!(quarantine.begin(&calls(5..=5)), Run::Calls(1));
-    assert!(!quarantine.is_outdated(5));
+    quarantine.ended(&calls(5..=5));
+    assert!(!quarantine.is_outdated());
 }
 
 #[test]
@@ -137,7 +141,9 @@ fn a_batch_that_took_too_long_is_cut_for_good() {
 fn promises_and_decisions_are_there_after_a_restart() {
     let mut quarantine = Quarantine::new();
     crash_until_held(&mut quarantine, 4);
-    quarantine.hold(9, 0);
+    quarantine.doubt_up_to(0);
+    quarantine.reached(0);
+    assert!(quarantine.hold(9, 0));
     let mut decisions = Decisions::default();
     decisions.take(3, Decision::Quarantine { position: 2, round: 0, forced: false });
     quarantine.decided(decisions);

@@ -18,7 +18,7 @@ const EARLY_CAMPAIGN_AGAIN_TICKS: u64 = 5;
 pub(super) struct Election {
     /// Which draw of the election timeout this is; one for each campaign and each term.
     attempt: u64,
-    drawn_for: Option<(u64, StateRole)>,
+    drawn_for: Option<(u64, StateRole, bool)>,
     timeout_ticks: usize,
     /// When to campaign because the leader's process is gone.
     early_tick: Option<u64>,
@@ -30,8 +30,9 @@ impl Replica {
     /// Raft draws election timeouts from a generator of the thread's. They are inputs here: each is a hash of seed, node,
     /// term and attempt, set again after every step that may have reset it.
     pub(super) fn draw_election_timeout(&mut self) {
+        let is_last = self.campaigns_last();
         let raft = &mut self.raw.raft;
-        let now = (raft.term, raft.state);
+        let now = (raft.term, raft.state, is_last);
         if self.election.drawn_for != Some(now) {
             self.election.drawn_for = Some(now);
             self.election.attempt += 1;
@@ -41,7 +42,8 @@ impl Replica {
             }
             let span = self.config.election_ticks as u64;
             let extra = xxh3_64(&bytes) % span.max(1);
-            self.election.timeout_ticks = self.config.election_ticks + extra as usize;
+            let base = if is_last { 2 } else { 1 } * self.config.election_ticks;
+            self.election.timeout_ticks = base + extra as usize;
         }
         if raft.randomized_election_timeout() != self.election.timeout_ticks {
             raft.set_randomized_election_timeout(self.election.timeout_ticks);
@@ -74,10 +76,12 @@ impl Replica {
         }
     }
 
-    /// How many other voters campaign before this one when `gone` leads no more.
+    /// How many other voters campaign before this one when `gone` leads no more: all, for one that is unwell.
     fn rank_without(&self, gone: NodeId) -> u64 {
         let voters = self.membership.voters.iter().filter(|id| id.node() != gone);
-        voters.take_while(|id| **id != self.config.own.raft_id).count() as u64
+        let before = voters.take_while(|id| **id != self.config.own.raft_id).count();
+        let all = if self.campaigns_last() { self.membership.voters.len() } else { 0 };
+        (all + before) as u64
     }
 
     pub(super) fn campaign_early(&mut self) {

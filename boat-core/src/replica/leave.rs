@@ -22,6 +22,9 @@ pub(super) struct Leaving {
     deadline_tick: u64,
     doubt_tick: u64,
     ask_tick: u64,
+    /// The leader that was asked last, and its term. No other answer counts: the next leader does not know who was told
+    /// that he may leave, and relies on whoever acknowledges what it sends.
+    asked: Option<(NodeId, u64)>,
 }
 
 impl Replica {
@@ -30,12 +33,13 @@ impl Replica {
         let ticket = self.leave_tickets;
         let deadline_tick = self.tick.saturating_add(within_ticks);
         let doubt_tick = self.tick + DOUBT_TICKS;
-        self.leaving = Some(Leaving { ticket, deadline_tick, doubt_tick, ask_tick: self.tick });
+        self.leaving = Some(Leaving { ticket, deadline_tick, doubt_tick, ask_tick: self.tick, asked: None });
         self.tick_leaving(outputs);
     }
 
     pub(super) fn tick_leaving(&mut self, outputs: &mut Vec<Output>) {
         let own = self.config.own.raft_id;
+        let (leader, term) = (self.leader(), self.term());
         let Some(leaving) = &mut self.leaving else { return };
         if self.tick >= leaving.deadline_tick {
             self.leaving = None;
@@ -43,24 +47,32 @@ impl Replica {
         } else if self.tick >= leaving.ask_tick {
             leaving.ask_tick = self.tick + ASK_AGAIN_TICKS;
             let ticket = leaving.ticket;
+            leaving.asked = leader.map(|leader| (leader, term));
             if self.is_leader() {
                 if self.can_do_without(own) {
                     // The next leader answers: it must know of nobody else who was told that he may go.
                     self.hand_over();
                 } else {
-                    self.on_leave_answer(ticket, false, outputs);
+                    self.on_leave_answer(own.node(), ticket, false, outputs);
                 }
-            } else if let Some(to) = self.leader() {
+            } else if let Some(to) = leader {
                 let message = PeerMessage::LeaveQuestion { raft_id: own, ticket };
                 outputs.push(Output::Send { to, message });
             }
         }
     }
 
-    pub(super) fn on_leave_answer(&mut self, ticket: u64, allowed: bool, outputs: &mut Vec<Output>) {
-        let tick = self.tick;
-        let decided =
-            |leaving: &mut Leaving| leaving.ticket == ticket && (allowed || tick >= leaving.doubt_tick);
+    pub(super) fn on_leave_answer(
+        &mut self,
+        from: NodeId,
+        ticket: u64,
+        allowed: bool,
+        outputs: &mut Vec<Output>,
+    ) {
+        let (tick, of) = (self.tick, Some((from, self.term())));
+        let decided = |leaving: &mut Leaving| {
+            leaving.ticket == ticket && leaving.asked == of && (allowed || tick >= leaving.doubt_tick)
+        };
         if self.leaving.take_if(decided).is_some() {
             outputs.push(Output::MayLeave(Some(allowed)));
         }
@@ -102,7 +114,8 @@ impl Replica {
     pub(super) fn is_dependable(&self, id: RaftId) -> bool {
         let progress = self.raw.raft.prs().get(id.0);
         let complete = progress.is_some_and(|progress| progress.matched >= self.commit());
-        let reached = id == self.config.own.raft_id || self.hears(id);
+        let reached =
+            id == self.config.own.raft_id || (self.hears(id) && self.connected.contains(&id.node()));
         complete && reached && !self.promised.contains_key(&id)
     }
 
@@ -111,7 +124,8 @@ impl Replica {
         self.promised.retain(|_, until_tick| leads && tick < *until_tick);
     }
 
-    /// Hands leadership to the most caught-up voter that is heard. False: there is nobody, or nothing to hand over.
+    /// Hands leadership to the most caught-up voter that is heard, to one that is well before others. False: there is
+    /// nobody, or nothing to hand over.
     pub(super) fn hand_over(&mut self) -> bool {
         let own = self.config.own.raft_id;
         if !self.is_leader() || self.raw.raft.lead_transferee.is_some() {
@@ -120,7 +134,8 @@ impl Replica {
         let progress = self.raw.raft.prs();
         let may = |id: &&RaftId| **id != own && self.hears(**id) && !self.promised.contains_key(*id);
         let voters = self.membership.voters.iter().filter(may);
-        let best = voters.max_by_key(|id| progress.get(id.0).map_or(0, |progress| progress.matched)).copied();
+        let matched = |id: &RaftId| progress.get(id.0).map_or(0, |progress| progress.matched);
+        let best = voters.max_by_key(|id| (self.is_well(**id), matched(id))).copied();
         if let Some(best) = best {
             log::info!("handing leadership over to node {}", best.node());
             self.raw.transfer_leader(best.0);

@@ -11,6 +11,8 @@ use crate::{Member, NodeId, RaftId};
 
 /// How often an incarnation outside the membership asks to be taken in, in ticks.
 const JOIN_AGAIN_TICKS: u64 = 10;
+/// How often a member whose place is known says where it is, in ticks: who hears it may know an address of old.
+const GREET_TICKS: u64 = 10 * JOIN_AGAIN_TICKS;
 /// For how long an incarnation that asked is remembered, in ticks: one that still lives asks again before.
 const JOIN_REMEMBERED_TICKS: u64 = 3 * JOIN_AGAIN_TICKS;
 /// How many incarnations that asked are remembered.
@@ -31,7 +33,7 @@ impl Replica {
         }
         let known = self.membership.members.get(&self.config.own.raft_id);
         let settled = known.is_some_and(|known| known.address == self.config.own.address);
-        if settled && self.leader().is_some() {
+        if settled && self.leader().is_some() && !self.tick.is_multiple_of(GREET_TICKS) {
             return;
         }
         for to in self.connected.iter().copied() {

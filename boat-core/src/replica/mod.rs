@@ -5,7 +5,9 @@
 //! until the write they depend on was reported [`Input::Persisted`], so no caller can send them early.
 
 mod change;
+mod divergence;
 mod election;
+mod health;
 mod leave;
 mod members;
 mod message;
@@ -14,7 +16,10 @@ mod operations;
 mod outside;
 mod pending;
 mod persist;
+mod poison;
 mod reads;
+mod recover;
+mod reports;
 mod slog_bridge;
 mod store;
 
@@ -35,10 +40,13 @@ use self::pending::{Pending, leader_node};
 use self::persist::Held;
 pub use self::reads::ReadId;
 use self::reads::Reads;
+pub(crate) use self::recover::alone;
+pub use self::reports::Condition;
 pub(crate) use self::store::FETCHES_MAX;
 use self::store::Store;
 use crate::command::CommandWriter;
 use crate::log::{HardState, LogEntry, LogWrite};
+use crate::quarantine::Decisions;
 use crate::transport::{Forward, ForwardRefusal, ForwardRefused, Join, PeerMessage};
 use crate::{Member, Membership, MembershipOperation, NodeId, OperationToken, RaftId};
 
@@ -167,6 +175,15 @@ pub enum Input {
     },
     /// The disk is nearly full, or is not any more: whether to propose what others forward.
     DiskFull(bool),
+    /// How this node is: given with every tick.
+    Condition(Box<Condition>),
+    /// An operator wants the request at this position quarantined, whatever it was answered.
+    Force {
+        /// Which request.
+        position: u64,
+        /// Ticks from now that the wish stands.
+        within_ticks: u64,
+    },
     /// The node is about to stop: hand leadership over.
     HandOver,
 }
@@ -189,6 +206,25 @@ pub enum Output {
         write: LogWrite,
         /// Whether it must be synced; if not it only rides along, and is answered as soon as it is written.
         sync: bool,
+    },
+    /// The log has decided this about requests that crash models. To be made durable before any later output is carried
+    /// out: a replay must know it before it begins.
+    Decided(Decisions),
+    /// The leader asks that the request at this position is not run until the log decides, if this node is not past it: a
+    /// promise, told by the next [`Input::Condition`] once it is durable.
+    Hold {
+        /// Which request.
+        position: u64,
+        /// The round it is in.
+        round: u32,
+    },
+    /// This node's digest differs from that of a majority: say so, and rebuild the predictor's state unless that was tried
+    /// often enough.
+    Diverged {
+        /// Where it was found.
+        position: u64,
+        /// Whether to begin anew.
+        rebuild: bool,
     },
     /// These entries are committed, durable here, and contiguous with those before: apply them.
     Committed(Vec<LogEntry>),
@@ -317,6 +353,10 @@ pub struct Replica {
     disk_full: bool,
     /// Nothing is proposed before this tick.
     propose_tick: u64,
+    reports: reports::Reports,
+    poison: poison::Poison,
+    health: health::Health,
+    divergence: divergence::Divergence,
 }
 
 impl Replica {
@@ -330,6 +370,8 @@ impl Replica {
         let raft_config = raft::Config {
             id: config.own.raft_id.0,
             election_tick: config.election_ticks,
+            // Unwell nodes wait for two to three times that.
+            max_election_tick: 3 * config.election_ticks,
             heartbeat_tick: config.heartbeat_ticks,
             applied: commit,
             max_size_per_msg: config.command_bytes_max as u64,
@@ -377,6 +419,10 @@ impl Replica {
             removed_at: None,
             disk_full: false,
             propose_tick: 0,
+            reports: reports::Reports::default(),
+            poison: poison::Poison::default(),
+            health: health::Health::default(),
+            divergence: divergence::Divergence::default(),
             config,
         };
         replica.draw_election_timeout();
@@ -397,6 +443,8 @@ impl Replica {
             Input::Connected(node) => {
                 self.greeted.insert(node);
                 self.connected.insert(node);
+                // A peer that lost its disk, or was down for long, may know where nobody is any more.
+                outputs.push(Output::Send { to: node, message: self.join_message() });
             }
             Input::Disconnected { node, refused } => self.on_disconnected(node, refused),
             Input::Propose { id, encoded, within_ticks, leader_within_ticks } => {
@@ -418,6 +466,8 @@ impl Replica {
                 self.disk_full = full;
                 self.leave_full_disk();
             }
+            Input::Condition(condition) => self.on_condition(*condition),
+            Input::Force { position, within_ticks } => self.on_force(position, within_ticks),
             Input::HandOver => {
                 self.hand_over();
             }
@@ -468,6 +518,7 @@ impl Replica {
         self.change_members();
         self.forget_promises();
         self.tick_leaving(outputs);
+        self.tick_reports(outputs);
         if self.tick.is_multiple_of(HAND_OVER_AGAIN_TICKS) {
             self.leave_full_disk();
         }
@@ -504,9 +555,12 @@ impl Replica {
                     self.on_leave_question(from, raft_id, ticket, outputs);
                 }
             }
-            PeerMessage::LeaveAnswer { ticket, allowed } => self.on_leave_answer(ticket, allowed, outputs),
+            PeerMessage::LeaveAnswer { ticket, allowed } => {
+                self.on_leave_answer(from, ticket, allowed, outputs);
+            }
             // Introductions are answered by the driver, which knows the genesis.
-            PeerMessage::Introduction(_) | PeerMessage::Report(_) => {}
+            PeerMessage::Introduction(_) => {}
+            PeerMessage::Report(report) => self.on_report(from_raft_id, *report, outputs),
         }
         Ok(())
     }

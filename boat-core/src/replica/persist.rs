@@ -181,6 +181,7 @@ impl Replica {
         // For Raft, applied is what was handed over: a slow model must not slow consensus (design D5).
         self.raw.advance_apply_to(self.handed);
         self.commit_dirty_tick.get_or_insert(self.tick);
+        self.take_decisions(&entries, outputs);
         outputs.push(Output::Committed(entries));
     }
 

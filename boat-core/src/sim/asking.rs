@@ -6,7 +6,7 @@ use super::waiters::Reply;
 use crate::directory::Directory;
 use crate::replica::{Failure, Input};
 use crate::transport::PeerMessage;
-use crate::{MemberList, NodeId, RaftId};
+use crate::{MemberList, RaftId};
 
 /// How often the others are asked, in ticks.
 const ASK_EVERY_TICKS: u64 = 10;
@@ -16,7 +16,8 @@ const ASK_EVERY_TICKS: u64 = 10;
 pub(super) struct Asking {
     pub(super) directory: Directory,
     pub(super) raft_id: RaftId,
-    others: Vec<NodeId>,
+    /// The nodes that it asks, where it knows them to be.
+    pub(super) members: MemberList,
     /// The first of its own questions, and the latest.
     tickets: (u64, u64),
     tick: u64,
@@ -26,12 +27,11 @@ impl Asking {
     pub(super) fn new(
         context: &mut Context,
         directory: Directory,
-        (own, raft_id): (NodeId, RaftId),
-        members: &MemberList,
+        raft_id: RaftId,
+        members: MemberList,
     ) -> Self {
-        let others = members.iter().map(|(node, _)| node).filter(|node| *node != own).collect();
         let ticket = context.word() >> 1;
-        Asking { directory, raft_id, others, tickets: (ticket, ticket), tick: 0 }
+        Asking { directory, raft_id, members, tickets: (ticket, ticket), tick: 0 }
     }
 
     /// Takes what has gathered. True: the others can do without what stands in the directory.
@@ -60,7 +60,8 @@ impl Asking {
             self.tickets.1 += 1;
             let (raft_id, ticket) = (self.raft_id, self.tickets.1);
             let question = || PeerMessage::LeaveQuestion { raft_id, ticket };
-            effects.extend(self.others.iter().map(|to| Effect::Send(*to, question())));
+            let others = self.members.iter().filter(|(node, _)| *node != raft_id.node());
+            effects.extend(others.map(|(to, _)| Effect::Send(to, question())));
         }
         self.tick += 1;
     }

@@ -12,6 +12,8 @@ use crate::replica::Input;
 const CRASH_WHILE_WRITING: u32 = 10;
 /// How long a pause takes, at most, in milliseconds.
 const PAUSE_MS_MAX: u64 = 3_000;
+/// How long a backend is down or slow, at most, in milliseconds.
+const BACKEND_TROUBLE_MS_MAX: u64 = 3_000;
 /// How far a wall clock jumps, at most: an hour.
 const CLOCK_JUMP_MS_MAX: u64 = 3_600_000;
 /// How long a disk stays full, at most, in milliseconds.
@@ -36,6 +38,12 @@ impl World {
         for id in ids {
             self.draw_disk_full(id);
             self.draw_node_faults(id);
+            self.draw_divergence(id);
+        }
+        // Whoever takes a node out looks first whether all others are sound.
+        let all_are_sound = self.nodes.values().all(|node| !node.rotten);
+        if all_are_sound && self.context.fault(self.context.options.operate_per_mille) {
+            self.operate();
         }
         Ok(())
     }
@@ -113,6 +121,18 @@ impl World {
         if context.fault(options.rot_per_mille / 10) && node.running().is_some() {
             node.remember_file(context);
         }
+        if let Some(running) = node.running_mut()
+            && context.fault(options.backend_trouble_per_mille)
+        {
+            let until_ms = context.now_ms + context.up_to(BACKEND_TROUBLE_MS_MAX);
+            if context.chance(500) {
+                context.count(Fault::BackendDown);
+                running.replay.trouble.down_until_ms = until_ms;
+            } else {
+                context.count(Fault::BackendSlow);
+                running.replay.trouble.slow_until_ms = until_ms;
+            }
+        }
         if node.running().is_some_and(|running| running.replica.is_leader())
             && context.fault(options.hand_over_per_mille)
         {
@@ -130,13 +150,31 @@ impl World {
         }
     }
 
-    /// A node has heard whether the others can do without its disk. Never more than a minority is without, so that those
-    /// that said yes at one time do not leave together.
-    pub(super) fn leave(&mut self, id: NodeId, verdict: Option<bool>) {
-        if verdict != Some(true) || !self.context.faulty {
+    /// A model goes another way than its peers. The others must be a majority, so that it can be found.
+    fn draw_divergence(&mut self, id: NodeId) {
+        if !self.context.fault(self.context.options.diverge_per_mille) {
             return;
         }
-        if self.others_suffice(id) {
+        let is_tainted =
+            |node: &&Node| node.running().is_some_and(|running| running.replay.is_or_will_be_tainted());
+        let tainted = self.nodes.values().filter(is_tainted).count();
+        if 2 * (tainted + 1) >= self.nodes.len() {
+            return;
+        }
+        if let Some(running) = self.nodes.get_mut(&id).and_then(Node::running_mut)
+            && !running.replay.is_or_will_be_tainted()
+        {
+            self.context.count(Fault::Diverged);
+            self.context.note(0, || format!("node {id}'s model goes another way"));
+            running.replay.taint();
+        }
+    }
+
+    /// A node has heard whether the others can do without its disk.
+    pub(super) fn leave(&mut self, id: NodeId, verdict: Option<bool>) {
+        // A damaged disk and an empty one are two, and the others know of the empty one only.
+        let others_are_sound = self.nodes.values().all(|node| !node.rotten || node.id == id);
+        if verdict == Some(true) && self.context.faulty && others_are_sound {
             self.die(id, Death::Wipe);
         }
     }

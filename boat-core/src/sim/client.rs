@@ -83,7 +83,11 @@ impl Client {
             return None;
         }
         let kind = if context.chance(200) { RequestKind::Feedback } else { RequestKind::Predict };
-        let body = Bytes::from(format!("{{\"n\":{}}}", context.word() % 1_000_000));
+        let number = context.word() % 1_000_000;
+        let body = match context.poison() {
+            Some(poison) => poison.body(number),
+            None => Bytes::from(format!("{{\"n\":{number}}}")),
+        };
         match &mut self.identity {
             Identity::Keys => {
                 let key = Bytes::from(format!("client {} {:x}", self.number, context.word()));

@@ -1,16 +1,22 @@
 //! What every part of a run needs: the time, the dice, the queue and the books.
 
+use std::collections::BTreeSet;
+
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::check::Violation;
 use super::faults::{Fault, FaultCounts};
+use super::model::Poison;
 use super::options::Options;
 use super::queue::{Event, Queue};
 use super::trace::Trace;
 
 /// The wall clock's reading when a run begins, in milliseconds since the Unix epoch.
 const WALL_BASE_MS: u64 = 1_700_000_000_000;
+
+/// How many requests of a run crash models, at most.
+const POISONS_MAX: u32 = 5;
 
 /// How a step may end early.
 pub(super) type Checked<T = ()> = Result<T, Violation>;
@@ -27,6 +33,9 @@ pub(super) struct Context {
     random: ChaCha8Rng,
     queue: Queue,
     lives: u64,
+    poisons: u32,
+    /// The requests that crash models at first, and went well since.
+    pub(super) went_well: BTreeSet<u64>,
 }
 
 impl Context {
@@ -39,6 +48,8 @@ impl Context {
             random: ChaCha8Rng::seed_from_u64(options.seed),
             queue: Queue::default(),
             lives: 0,
+            poisons: 0,
+            went_well: BTreeSet::new(),
             options,
         }
     }
@@ -70,6 +81,15 @@ impl Context {
     /// True with this probability, and only while faults happen.
     pub(super) fn fault(&mut self, per_mille: u32) -> bool {
         self.faulty && self.chance(per_mille)
+    }
+
+    /// Whether a new request crashes models, and how. Few do: each costs every node some replays.
+    pub(super) fn poison(&mut self) -> Option<Poison> {
+        if self.poisons >= POISONS_MAX || !self.fault(self.options.poison_per_mille) {
+            return None;
+        }
+        self.poisons += 1;
+        Some(if self.chance(500) { Poison::Always } else { Poison::AtFirst })
     }
 
     pub(super) fn chance(&mut self, per_mille: u32) -> bool {

@@ -84,6 +84,16 @@ faults! {
     ChangeOfLeader,
     /// A node took a new membership into force.
     ChangeOfMembers,
+    /// An operator asked for a change of the membership, or of the leader.
+    Operation,
+    /// An operation was carried out.
+    OperationDone,
+    /// An operation was refused.
+    OperationRefused,
+    /// A node was removed, and heard of it.
+    Removed,
+    /// A node came back at another address.
+    Move,
     /// A follower needed entries that only the log held.
     Fetch,
     /// An applier read entries from the log.
@@ -104,6 +114,24 @@ faults! {
     AnsweredRetry,
     /// A session had expired.
     SessionExpired,
+    /// A request crashed a model.
+    ModelCrashes,
+    /// A call of a model never ended.
+    ModelHangs,
+    /// A node held the request that came next.
+    Held,
+    /// A request was passed over because the log had decided so.
+    Quarantined,
+    /// The log decided to try a request again.
+    TriedAgain,
+    /// A backend did not answer for a while.
+    BackendDown,
+    /// A backend was slow for a while.
+    BackendSlow,
+    /// A model went another way than its peers.
+    Diverged,
+    /// A node heard that its digest differs from the majority's.
+    DivergenceFound,
     /// A linearizable read was answered.
     LinearizableRead,
     /// A read of what a node has was answered, and nothing newer was known to anybody.

@@ -2,9 +2,10 @@
 
 use super::check::{Violation, require};
 use super::context::Checked;
-use super::node::Death;
+use super::node::{Death, Node};
 use super::options::TICK_MS;
 use super::queue::Event;
+use super::replay::Trouble;
 use super::world::World;
 use crate::NodeId;
 
@@ -14,6 +15,8 @@ const ELECTION_TICKS: u64 = 15;
 const LOOK_MS: u64 = 20;
 /// How many election timeouts may pass until a fresh request is answered.
 const TIMEOUTS_MAX: u64 = 10;
+/// How often the operator looks for nodes whose places are held at other addresses, in milliseconds.
+const SETTLE_MS: u64 = 500;
 /// How long it may take until all nodes are alike, lost disks replaced, in milliseconds.
 const ALIKE_MS_MAX: u64 = 30_000;
 
@@ -44,6 +47,10 @@ impl World {
                 node.make_space();
                 self.context.after(1, Event::LookAtSpace(id));
             }
+            if let Some(running) = node.running_mut() {
+                running.replay.trouble = Trouble::default();
+                running.schedule(&mut self.context);
+            }
             if node.is_armed() {
                 // A fault that has not struck yet would strike now.
                 self.die(id, Death::Kill);
@@ -68,6 +75,10 @@ impl World {
     /// True: the cluster has healed.
     pub(super) fn look_at_healing(&mut self) -> Checked<bool> {
         self.context.after(LOOK_MS, Event::Healed);
+        let since_ms = self.healing.as_ref().map_or(0, |healing| self.context.now_ms - healing.began_ms);
+        if since_ms % SETTLE_MS < LOOK_MS {
+            self.settle_places();
+        }
         let Some(healing) = &mut self.healing else { return Ok(false) };
         let passed_ms = self.context.now_ms - healing.began_ms;
         let waits = |probe: usize| self.checker.book.get(probe).is_some_and(|probe| probe.waits);
@@ -102,19 +113,28 @@ impl World {
         if waiting > 0 {
             return Some(format!("{waiting} operations wait; {}", self.describe()));
         }
-        let own: Vec<_> = self.nodes.values().filter_map(|node| node.raft_id()).collect();
+        let Some(latest) = self.latest_membership() else { return Some(self.describe()) };
         let (position, commit) = (self.checker.position(), self.checker.commit());
-        let alike = self.nodes.values().all(|node| {
-            node.running().is_some_and(|running| {
-                let membership = running.replica.membership();
+        let settled = latest.learners.is_empty() && !latest.is_joint();
+        let member = |id: &crate::RaftId| {
+            let running = self.nodes.get(&id.node()).and_then(|node| node.running());
+            running.filter(|running| running.raft_id == *id).is_some_and(|running| {
                 let applier = &running.replay.applier;
-                membership.voters == own
-                    && membership.learners.is_empty()
-                    && membership.voters_outgoing.is_empty()
+                *running.replica.membership() == latest
+                    && latest.members.get(id).is_some_and(|member| {
+                        self.nodes.get(&id.node()).is_some_and(|node| node.address == member.address)
+                    })
+                    && !running.replay.is_tainted
                     && applier.position() == position
                     && applier.index() == commit
             })
-        });
+        };
+        // Nodes outside do not take themselves for members.
+        let outsider = |node: &Node| {
+            node.running()
+                .is_none_or(|running| latest.is_voter(running.raft_id) || !running.replica.is_member())
+        };
+        let alike = settled && latest.voters.iter().all(member) && self.nodes.values().all(outsider);
         (!alike).then(|| self.describe())
     }
 
@@ -127,11 +147,16 @@ impl World {
                     let membership = running.replica.membership();
                     let names =
                         |ids: &[crate::RaftId]| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
+                    let replay = &running.replay;
                     format!(
-                        "{} {:?} applied {} voters {:?} learners {:?}",
+                        "{} {:?} ({}, holds {:?}) applied {} position {}{} voters {:?} learners {:?}",
                         running.raft_id,
                         running.replica,
-                        running.replay.applier.index(),
+                        running.replica.ailments(),
+                        replay.quarantine.holds(),
+                        replay.applier.index(),
+                        replay.applier.position(),
+                        if replay.is_tainted { " differs" } else { "" },
                         names(&membership.voters),
                         names(&membership.learners)
                     )
@@ -144,8 +169,9 @@ impl World {
 
     /// What must hold at the end.
     fn end(&self) -> Result<(), Violation> {
+        let latest = self.latest_membership().unwrap_or_default();
         for node in self.nodes.values() {
-            if let Some(running) = node.running() {
+            if let Some(running) = node.running().filter(|running| latest.is_voter(running.raft_id)) {
                 let applier = &running.replay.applier;
                 self.checker.ended(node.id, applier.position())?;
                 self.checker.digested(node.id, applier.position(), applier.digest())?;

@@ -30,6 +30,7 @@ mod model;
 mod mutant;
 mod network;
 mod node;
+mod operator;
 mod options;
 mod queue;
 mod reads;

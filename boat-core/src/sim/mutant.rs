@@ -35,6 +35,8 @@ mutants! {
     ReadWallClock,
     /// Whoever waits is given the outcome of another request of the same batch.
     AnswerFromAnotherRequest,
+    /// A leader takes everybody to hold what it asks them to hold.
+    QuarantineWithoutHolds,
     /// A read that must see everything is answered from what the node has, without asking a leader.
     StaleRead,
     /// A read is answered as soon as a leader has said what it must see, before that is applied.

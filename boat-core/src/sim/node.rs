@@ -1,5 +1,6 @@
 //! A node: its disk, its clock, and the process that runs on it, if one does.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -19,11 +20,12 @@ use super::waiters::{Attempt, Reply};
 use super::writer::{self, Armed, Trouble};
 use crate::apply::SessionLimits;
 use crate::directory::Directory;
+use crate::driver::Addresses;
 use crate::founding::{Founding, FoundingOutput};
 use crate::log::files::SimFiles;
-use crate::replica::{Failure, Input, RequestId};
+use crate::replica::{Failure, Input, OperationResult, RequestId};
 use crate::transport::{Introduction, PeerMessage};
-use crate::{Birth, Error, Genesis, MemberList, NodeId, RaftId};
+use crate::{Birth, Error, Genesis, MemberList, NodeId, OperationToken, RaftId};
 
 /// How many inputs wait for a process, at most; messages beyond are dropped, as the inbox does.
 const INBOX_MAX: usize = 1_024;
@@ -54,6 +56,8 @@ pub(super) enum Death {
     Drawn,
     /// The disk is wiped.
     Wipe,
+    /// The process has heard that it was removed.
+    Removed,
 }
 
 /// What a process does to the world.
@@ -68,6 +72,7 @@ pub(super) enum Effect {
     MayLeave(Option<bool>),
     /// Its directory lost what it had acknowledged: it says so in there, and ends.
     Unusable(String),
+    Operated(OperationToken, OperationResult),
     Die(Death),
 }
 
@@ -85,6 +90,8 @@ pub(super) enum Process {
 pub(super) struct Empty {
     directory: Directory,
     founding: Founding,
+    addresses: Addresses,
+    connected: BTreeSet<NodeId>,
 }
 
 /// A node.
@@ -95,7 +102,11 @@ pub(super) struct Node {
     pub(super) process: Process,
     pub(super) clock_offset_ms: i64,
     pub(super) paused_until_ms: u64,
+    /// Where its peers reach it.
+    pub(super) address: String,
     members: MemberList,
+    joins: bool,
+    pub(super) moves: u32,
     disk: SimFiles,
     /// Whether no space is left on the disk.
     full: bool,
@@ -111,8 +122,12 @@ pub(super) struct Node {
 }
 
 impl Node {
-    pub(super) fn new(id: NodeId, members: MemberList) -> Self {
+    /// A machine with an empty disk. `joins`: its list names members of a cluster that others found.
+    pub(super) fn new(id: NodeId, members: MemberList, joins: bool) -> Self {
         Node {
+            address: members.address(id).unwrap_or_default().to_owned(),
+            joins,
+            moves: 0,
             id,
             life: 0,
             process: Process::Down,
@@ -129,6 +144,31 @@ impl Node {
             woken: false,
             remains: (None, None),
         }
+    }
+
+    /// Where this node dials another, if it does.
+    pub(super) fn dials(&self, peer: NodeId) -> Option<&str> {
+        match &self.process {
+            Process::Down => None,
+            Process::Empty(empty) => empty.addresses.dialed(peer),
+            Process::Asking(asking) => asking.members.address(peer),
+            Process::Running(running) => running.addresses.dialed(peer),
+        }
+    }
+
+    /// Comes back at another address.
+    fn change_address(&mut self, context: &mut Context) {
+        self.moves += 1;
+        let (id, moves) = (self.id, self.moves);
+        self.address = format!("node-{id}:{moves}");
+        let own = self.address.clone();
+        let others = self.members.iter().filter(|(node, _)| *node != id);
+        let others = others.map(|(node, address)| (node, address.to_owned()));
+        if let Ok(members) = MemberList::new(others.chain([(id, own)])) {
+            self.members = members;
+        }
+        context.count(Fault::Move);
+        context.note(moves.into(), || format!("node {id} moves to {}", self.address));
     }
 
     pub(super) fn is_down(&self) -> bool {
@@ -237,6 +277,16 @@ impl Node {
         checker: &mut Checker,
         mut directory: Directory,
     ) -> Checked<Vec<Effect>> {
+        match directory.stale() {
+            Ok(None) => {}
+            Ok(Some(_)) => {
+                let birth = Birth(u128::from(context.word()) << 64 | u128::from(context.word()));
+                if let Err(error) = directory.set_aside(birth) {
+                    return self.failed(context, &error);
+                }
+            }
+            Err(error) => return self.failed(context, &error),
+        }
         if let Some((genesis, raft_id)) = self.remains.1.take()
             && directory.genesis().is_none()
             && let Err(error) = directory.adopt(genesis, raft_id)
@@ -257,7 +307,11 @@ impl Node {
         let limits: SessionLimits = context.options.limits;
         let founding =
             Founding::new(self.id, directory.birth(), self.members.clone(), limits, context.word());
-        self.process = Process::Empty(Box::new(Empty { directory, founding }));
+        let founding = founding.joining(self.joins);
+        let mut addresses = Addresses::new(self.id, &self.members);
+        addresses.changed();
+        self.process =
+            Process::Empty(Box::new(Empty { directory, founding, addresses, connected: BTreeSet::new() }));
         Ok(Vec::new())
     }
 
@@ -286,13 +340,14 @@ impl Node {
                 Ok(Vec::new())
             }
             Err(Trouble::Log(error)) => self.failed(context, &error),
+            Err(Trouble::Disk(error)) => self.failed(context, &error),
             Err(Trouble::Wrong(violation)) => Err(violation),
         }
     }
 
     /// Asks the others whether they can do without what stands in the directory.
     fn ask(&mut self, context: &mut Context, directory: Directory, raft_id: RaftId) {
-        let asking = Asking::new(context, directory, (self.id, raft_id), &self.members);
+        let asking = Asking::new(context, directory, raft_id, self.members.clone());
         self.process = Process::Asking(Box::new(asking));
     }
 
@@ -328,7 +383,8 @@ impl Node {
     }
 
     /// Ends the process, whatever it was doing. How it ended, as drawn.
-    pub(super) fn die(&mut self, context: &mut Context, death: Death) -> Death {
+    /// `may_move`: it may come back at another address.
+    pub(super) fn die(&mut self, context: &mut Context, death: Death, may_move: bool) -> Death {
         let busy = self.running().is_some_and(|running| running.writer.is_busy());
         if busy {
             context.count(Fault::CrashWithWriteInFlight);
@@ -353,6 +409,13 @@ impl Node {
                 context.count(Fault::Kill);
                 self.disk.kill();
             }
+            Death::Removed => {
+                context.count(Fault::Removed);
+                // If that fails, it is told again.
+                let marked = Directory::mark_removed(&self.disk, Path::new("data"), "as of some entry");
+                context.note(u64::from(marked.is_ok()), || format!("{marked:?}"));
+                self.disk.kill();
+            }
             Death::PowerLoss => {
                 context.count(Fault::PowerLoss);
                 self.disk.crash(context.word());
@@ -362,6 +425,9 @@ impl Node {
                 self.disk = SimFiles::new();
                 (self.full, self.rotten, self.old_file) = (false, false, None);
             }
+        }
+        if may_move && context.fault(context.options.move_per_mille) {
+            self.change_address(context);
         }
         self.process = Process::Down;
         self.paused_until_ms = 0;
@@ -456,7 +522,19 @@ impl Empty {
         let (mut effects, mut outputs, mut adopted) = (Vec::new(), Vec::new(), None);
         for input in inputs {
             match input {
-                NodeInput::Replica(Input::Tick) => self.founding.tick(&mut outputs),
+                NodeInput::Replica(Input::Tick) => {
+                    self.founding.tick(&mut outputs);
+                    self.addresses.tick(&self.connected);
+                }
+                NodeInput::Replica(Input::Connected(node)) => {
+                    self.connected.insert(node);
+                }
+                NodeInput::Replica(Input::Disconnected { node, .. }) => {
+                    self.connected.remove(&node);
+                }
+                NodeInput::Replica(Input::Peer { from, message: PeerMessage::Join(join), .. }) => {
+                    self.addresses.hear(from, join.address, true);
+                }
                 NodeInput::Introduced { from, said } => {
                     self.founding.on_introduction(from, &said, &mut outputs)
                 }
@@ -467,6 +545,7 @@ impl Empty {
                 NodeInput::Replica(_) | NodeInput::Read(_) => {}
             }
         }
+        self.addresses.changed();
         for output in outputs {
             match output {
                 FoundingOutput::Send(to, message) => effects.push(Effect::Send(to, message)),

@@ -17,6 +17,8 @@ pub struct Options {
     pub seed: u64,
     /// How many nodes: 1 to 7.
     pub nodes: u16,
+    /// How many of them found the cluster; the others wait to be added.
+    pub founders: u16,
     /// How many clients.
     pub clients: usize,
     /// How long faults go on before the cluster must heal.
@@ -59,10 +61,20 @@ pub struct Options {
     pub wipe_per_mille: u32,
     /// How likely a node is told to hand over leadership, at each drawing of faults.
     pub hand_over_per_mille: u32,
+    /// How likely an operator changes the membership, or who leads, at each drawing of faults.
+    pub operate_per_mille: u32,
+    /// How likely a node that dies comes back at another address.
+    pub move_per_mille: u32,
     /// How likely a wall clock jumps, at each drawing of faults.
     pub clock_jump_per_mille: u32,
     /// How likely a backend loses its state, at each drawing of faults.
     pub backend_loss_per_mille: u32,
+    /// How likely a backend does not answer for a while, or is slow for a while, at each drawing of faults.
+    pub backend_trouble_per_mille: u32,
+    /// How likely a model goes another way than its peers, at each drawing of faults; never more than a minority.
+    pub diverge_per_mille: u32,
+    /// How many requests crash models; a few of a run at most.
+    pub poison_per_mille: u32,
     /// How many entries an applier takes at once, at most.
     pub apply_entries_max: usize,
     /// How long an applier waits between two helpings, at most.
@@ -95,9 +107,19 @@ impl Options {
             key_age_ms: one_of(draw, &[600_000, 90_000, 20_000]),
             ..SessionLimits::default()
         };
+        // Drawn from a stream of their own, so that they do not change what the others are.
+        let mut members = ChaCha8Rng::seed_from_u64(seed);
+        members.set_stream(2);
+        let operate_per_mille = one_of(&mut members, &[0, 0, 5, 20]);
+        let spares = if operate_per_mille > 0 { one_of(&mut members, &[0, 1, 2, 3]) } else { 0 };
+        let move_per_mille = one_of(&mut members, &[0, 0, 100, 400]);
+        let founders = one_of(draw, &[1_u16, 2, 3, 3, 3, 3, 3, 4, 5, 5, 7]);
         Options {
             seed,
-            nodes: one_of(draw, &[1, 2, 3, 3, 3, 3, 3, 4, 5, 5, 7]),
+            nodes: (founders + spares).min(7),
+            founders,
+            operate_per_mille,
+            move_per_mille,
             clients: draw.gen_range(1..=5),
             faulty_ms: draw.gen_range(5_000..=40_000),
             think_ms_max: one_of(draw, &[10, 50, 300]),
@@ -117,6 +139,9 @@ impl Options {
             hand_over_per_mille: one_of(draw, &[0, 1, 10]),
             clock_jump_per_mille: one_of(draw, &[0, 2, 10]),
             backend_loss_per_mille: one_of(draw, &[0, 1, 3]),
+            backend_trouble_per_mille: one_of(draw, &[0, 1, 4]),
+            diverge_per_mille: one_of(draw, &[0, 0, 1, 2]),
+            poison_per_mille: one_of(draw, &[0, 0, 10, 30]),
             apply_entries_max: one_of(draw, &[1, 4, 64]),
             apply_ms_max: one_of(draw, &[0, 5, 60]),
             recent_bytes_max: one_of(draw, &[0, 2_000, 32 << 20]),

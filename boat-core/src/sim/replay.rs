@@ -9,17 +9,39 @@ use super::Mutant;
 use super::check::{Checker, Shadow, Violation};
 use super::context::{Checked, Context};
 use super::faults::Fault;
-use super::model::HashChain;
-use super::writer::Trouble;
+use super::model::{HashChain, Poison};
+use super::writer;
 use crate::apply::{Applied, Applier, Batch, SessionLimits};
 use crate::log::{LogEntry, LogError, LogReader};
-use crate::replica::RequestId;
+use crate::quarantine::{Decisions, Quarantine, Run};
+use crate::replica::{Condition, RequestId};
+use crate::transport::{Ailment, Ailments, Report};
 use crate::{CallOutcome, Command, NodeId, Origin};
 
 /// How many entries wait in memory, at most. A slower applier reads them from the log.
 const FEED_ENTRIES_MAX: usize = 16;
 /// How many bytes are read from the log at once, about.
 const READ_BYTES_MAX: u64 = 16 << 10;
+/// How many of the crashes are calls that never end.
+const HANGS_PER_MILLE: u32 = 300;
+
+/// What ails a backend, for a while.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Trouble {
+    /// Until when it does not answer.
+    pub(super) down_until_ms: u64,
+    /// Until when it is slow.
+    pub(super) slow_until_ms: u64,
+}
+
+/// What a helping came to.
+#[derive(Debug, Default)]
+pub(super) struct Helping {
+    /// What became of each request.
+    pub(super) answers: Vec<(RequestId, Applied)>,
+    /// There is a new hold, to be kept on disk.
+    pub(super) holds: bool,
+}
 
 /// The applier and its model.
 #[derive(Debug)]
@@ -33,11 +55,25 @@ pub(super) struct Replay {
     pub(super) committed: u64,
     /// Whether the next helping is in the queue of events.
     pub(super) scheduled: bool,
+    pub(super) quarantine: Quarantine,
+    /// Nothing is applied before this node is a member: it has heard of all decisions by then.
+    pub(super) is_open: bool,
+    /// How often the model began anew.
+    pub(super) life: u64,
+    /// The model has gone another way than its peers, and an outcome shows it.
+    pub(super) is_tainted: bool,
+    will_be_tainted: bool,
+    /// The request that comes next is held.
+    pub(super) is_held: bool,
+    pub(super) trouble: Trouble,
+    batch: Batch,
+    commands: Vec<Command>,
+    done: Vec<CallOutcome>,
 }
 
 impl Replay {
     /// A fresh applier for a log that is committed up to here.
-    pub(super) fn new(node: NodeId, limits: SessionLimits, committed: u64) -> Self {
+    pub(super) fn new(node: NodeId, limits: SessionLimits, committed: u64, quarantine: Quarantine) -> Self {
         Replay {
             node,
             limits,
@@ -47,12 +83,57 @@ impl Replay {
             feed: VecDeque::new(),
             committed,
             scheduled: false,
+            quarantine,
+            is_open: false,
+            life: 1,
+            is_tainted: false,
+            will_be_tainted: false,
+            is_held: false,
+            trouble: Trouble::default(),
+            batch: Batch::default(),
+            commands: Vec::new(),
+            done: Vec::new(),
         }
     }
 
     /// The backend has lost its state: everything is applied again.
     pub(super) fn reset(&mut self) {
-        *self = Replay { scheduled: self.scheduled, ..Replay::new(self.node, self.limits, self.committed) };
+        let mut quarantine = std::mem::take(&mut self.quarantine);
+        quarantine.fresh();
+        *self = Replay {
+            scheduled: self.scheduled,
+            is_open: self.is_open,
+            life: self.life + 1,
+            trouble: self.trouble,
+            ..Replay::new(self.node, self.limits, self.committed, quarantine)
+        };
+    }
+
+    /// The node is a member: what lies behind this entry was never answered by an earlier process or incarnation.
+    pub(super) fn open(&mut self, index: u64) {
+        if !std::mem::replace(&mut self.is_open, true) {
+            self.quarantine.doubt_up_to(index);
+            self.quarantine.reached(self.applier.index());
+        }
+    }
+
+    /// The model goes another way than its peers from the next request on.
+    pub(super) fn taint(&mut self) {
+        self.will_be_tainted = true;
+    }
+
+    /// Whether the model has gone another way than its peers, or is about to.
+    pub(super) fn is_or_will_be_tainted(&self) -> bool {
+        self.is_tainted || self.will_be_tainted
+    }
+
+    /// The log has decided something.
+    pub(super) fn decided(&mut self, decisions: Decisions) {
+        self.quarantine.decided(decisions);
+        self.is_held = false;
+        if self.quarantine.is_outdated() {
+            self.reset();
+        }
     }
 
     /// For a mutant: the model that an earlier process used, with all that it has seen.
@@ -73,38 +154,89 @@ impl Replay {
         }
     }
 
-    /// Whether there is something to apply.
-    pub(super) fn is_behind(&self) -> bool {
-        self.applier.index() < self.committed
+    /// Whether the model has run a part of a batch.
+    pub(super) fn is_midway(&self) -> bool {
+        !self.batch.is_empty()
     }
 
-    /// Applies some entries, and says what became of each request.
+    /// Whether there is something to apply.
+    pub(super) fn is_behind(&self) -> bool {
+        self.is_open && !self.is_held && self.applier.index() < self.committed
+    }
+
+    /// How this node is.
+    pub(super) fn condition(&self, now_ms: u64) -> Condition {
+        let is_down = now_ms < self.trouble.down_until_ms;
+        let position = self.applier.position();
+        let passed = self.quarantine.passed();
+        let ailments = Ailments::NONE
+            .with(Ailment::BackendUnavailable, is_down)
+            .with(Ailment::Rebuilding, position < passed)
+            .with(Ailment::Holding, self.is_held);
+        let checkpoints = self.applier.checkpoints();
+        let report = Report {
+            ailments,
+            position,
+            passed,
+            decided_index: self.quarantine.decisions().index(),
+            checkpoints: checkpoints.latest(),
+            holds: self.quarantine.holds(),
+            asks: None,
+            forces: None,
+        };
+        Condition { report, life: self.life, remembered: checkpoints.all() }
+    }
+
+    /// Applies some entries, as far as the model goes along.
     pub(super) fn run(
         &mut self,
         context: &mut Context,
         checker: &mut Checker,
         reader: &LogReader,
         clock_ms: u64,
-    ) -> Result<Vec<(RequestId, Applied)>, Trouble> {
+    ) -> Result<Helping, writer::Trouble> {
+        if context.now_ms < self.trouble.down_until_ms {
+            return Ok(Helping::default());
+        }
+        if self.batch.is_empty() {
+            self.admit(context, checker, reader)?;
+        }
+        if let Some(holds) = self.predict(context, clock_ms) {
+            self.reset();
+            return Ok(Helping { answers: Vec::new(), holds });
+        }
+        if self.is_held {
+            return Ok(Helping::default());
+        }
+        let mut answers = Vec::new();
+        let outcomes = std::mem::take(&mut self.done);
+        self.applier.complete(&mut self.batch, outcomes, |_, _, applied| answers.push(applied.clone()));
+        self.quarantine.reached(self.applier.index());
+        let commands = std::mem::take(&mut self.commands);
+        let answers = self.check(checker, commands, answers)?;
+        Ok(Helping { answers, holds: false })
+    }
+
+    /// Takes the next entries into the batch.
+    fn admit(
+        &mut self,
+        context: &mut Context,
+        checker: &mut Checker,
+        reader: &LogReader,
+    ) -> Result<(), writer::Trouble> {
         let most = context.options.apply_entries_max;
         let most = 1 + context.up_to(most.saturating_sub(1) as u64) as usize;
-        let entries = self.pull(context, reader, most)?;
-        let mut batch = Batch::default();
-        let mut commands = Vec::new();
-        for entry in &entries {
+        for entry in &self.pull(context, reader, most)? {
             checker.applying(self.node, entry)?;
             let broken =
                 |error| Violation { invariant: "every entry is a command", what: format!("{error}") };
             let mutated = mutate(context, entry).map_err(broken)?;
-            self.applier.admit(&mut batch, mutated.as_ref().unwrap_or(entry)).map_err(broken)?;
+            self.applier.admit(&mut self.batch, mutated.as_ref().unwrap_or(entry)).map_err(broken)?;
             if entry.kind == crate::log::EntryKind::Normal && !entry.data.is_empty() {
-                commands.push(Command::decode(&entry.data).map_err(broken)?);
+                self.commands.push(Command::decode(&entry.data).map_err(broken)?);
             }
         }
-        let outcomes = self.predict(context, &batch, clock_ms);
-        let mut answers = Vec::new();
-        self.applier.complete(&mut batch, outcomes, |_, _, applied| answers.push(applied.clone()));
-        Ok(self.check(checker, commands, answers)?)
+        Ok(())
     }
 
     fn pull(
@@ -129,13 +261,43 @@ impl Replay {
         reader.entries(next, high, READ_BYTES_MAX)
     }
 
-    fn predict(&mut self, context: &Context, batch: &Batch, clock_ms: u64) -> Vec<CallOutcome> {
+    /// Runs the batch's calls as far as it goes. Some: the model crashed, and whether there is a new hold.
+    fn predict(&mut self, context: &mut Context, clock_ms: u64) -> Option<bool> {
         let wall = context.options.mutant == Some(Mutant::ReadWallClock);
-        let run = |call: &crate::Call| {
-            let time_ms = if wall { clock_ms } else { call.time_ms };
-            CallOutcome::Output(self.model.predict(call.position, &call.body, time_ms, call.seed))
-        };
-        batch.calls.iter().map(run).collect()
+        while let Some(calls) = self.batch.calls.get(self.done.len()..).filter(|calls| !calls.is_empty()) {
+            let count = match self.quarantine.begin(calls) {
+                Run::Calls(count) => count,
+                Run::Quarantined => {
+                    context.count(Fault::Quarantined);
+                    self.done.push(CallOutcome::Quarantined);
+                    continue;
+                }
+                Run::Held => {
+                    context.count(Fault::Held);
+                    self.is_held = true;
+                    return None;
+                }
+            };
+            let calls = calls.get(..count).unwrap_or_default();
+            if let Some(timed_out) = calls.iter().find_map(|call| crash(context, self.node, call)) {
+                let node = self.node;
+                let (first, last) = (calls.first()?.position, calls.last()?.position);
+                context
+                    .note(first, || format!("node {node}: a call from {first} to {last} breaks the model"));
+                return Some(self.quarantine.lost(calls, timed_out));
+            }
+            if std::mem::take(&mut self.will_be_tainted) {
+                self.is_tainted = true;
+                self.model.taint();
+            }
+            for call in calls {
+                let time_ms = if wall { clock_ms } else { call.time_ms };
+                let output = self.model.predict(call.position, &call.body, time_ms, call.seed);
+                self.done.push(CallOutcome::Output(output));
+            }
+            self.quarantine.ended(calls);
+        }
+        None
     }
 
     fn check(
@@ -145,6 +307,10 @@ impl Replay {
         answers: Vec<Applied>,
     ) -> Checked<Vec<(RequestId, Applied)>> {
         let mut all = Vec::with_capacity(answers.len());
+        if self.is_tainted {
+            // What a model that went another way says is no promise of anybody's; it is found by its digest.
+            return Ok(Vec::new());
+        }
         let mut answers = answers.into_iter();
         for command in commands {
             self.shadow.command(&command);
@@ -154,7 +320,9 @@ impl Replay {
                     what: format!("node {}: {request:?}", self.node),
                 };
                 let applied = answers.next().ok_or_else(missing)?;
-                if let Some(outcome) = self.shadow.request(self.node, &request, &applied)? {
+                if let Some(outcome) =
+                    self.shadow.request(self.node, &request, &applied, self.quarantine.decisions())?
+                {
                     checker.applied(self.node, &request, outcome, self.shadow.age_ms)?;
                 }
                 all.push((RequestId::of(&request.origin, request.hash()), applied));
@@ -163,6 +331,27 @@ impl Replay {
         checker.digested(self.node, self.applier.position(), self.applier.digest())?;
         Ok(all)
     }
+}
+
+/// Whether a call breaks a node's model, and if so whether by hanging. Some requests always do; others on all nodes but one,
+/// until they went well there: what a model may do at random it does not do after somebody was answered.
+fn crash(context: &mut Context, node: NodeId, call: &crate::Call) -> Option<bool> {
+    let breaks = match Poison::of(&call.body)? {
+        Poison::Always => true,
+        Poison::AtFirst => {
+            let spared = call.position % u64::from(context.options.nodes.max(1));
+            let breaks = u64::from(node.0) != spared && !context.went_well.contains(&call.position);
+            if !breaks {
+                context.went_well.insert(call.position);
+            }
+            breaks
+        }
+    };
+    let hangs = context.chance(HANGS_PER_MILLE);
+    if breaks {
+        context.count(if hangs { Fault::ModelHangs } else { Fault::ModelCrashes });
+    }
+    breaks.then_some(hangs)
 }
 
 /// For a mutant: the entry with origins that nobody recognizes.

@@ -6,20 +6,24 @@ use super::context::{Checked, Context};
 use super::faults::Fault;
 use super::node::{Death, Effect, NodeInput};
 use super::queue::{Event, Life};
-use super::replay::Replay;
+use super::replay::{Helping, Replay};
 use super::waiters::{Reply, Waiters};
 use super::writer::{self, Armed, Trouble, Writer};
 use crate::apply::Due;
 use crate::directory::Directory;
+use crate::driver::Addresses;
 use crate::log::{Log, LogConfig, LogError, LogReader, Recovered};
+use crate::quarantine::{Decisions, QuarantineFile};
 use crate::replica::{Failure, Fatal, Input, Output, Replica, ReplicaConfig, ReplicaStart, RequestId};
-use crate::transport::{Introduction, PeerMessage};
+use crate::transport::{Hold, Introduction, PeerMessage};
 use crate::{Genesis, Member, MemberList, Membership, NodeId, RaftId};
 
 /// One output in so many is a process's last, where processes die at all.
 const CRASH_ONE_OUTPUT_IN: u64 = 4_000;
 /// The same while a write is in flight.
 const CRASH_ONE_WRITE_IN: u64 = 400;
+/// How long an applier waits between two helpings while its backend is slow, at most, in milliseconds.
+const SLOW_MS_MAX: u64 = 400;
 /// How long reading old entries for a follower takes, at most.
 const FETCH_MS_MAX: u64 = 20;
 
@@ -39,12 +43,14 @@ pub(super) struct Running {
     pub(super) replica: Replica,
     pub(super) writer: Writer,
     pub(super) replay: Replay,
+    quarantine_file: QuarantineFile,
     pub(super) genesis: Genesis,
     /// Reads that wait until enough is applied.
     pub(super) due: Due,
     life: Life,
     reader: LogReader,
     waiters: Waiters,
+    pub(super) addresses: Addresses,
     own_introduction: Introduction,
 }
 
@@ -61,7 +67,7 @@ impl Running {
         let config = LogConfig { segment_bytes: 16 << 10, allocate_bytes: 8 << 10, ..LogConfig::default() };
         let files = directory.files().clone();
         let (log, recovered) = Log::open(files, &directory.log_path(), config, genesis.membership())?;
-        checker.opened(raft_id, &recovered)?;
+        checker.opened(raft_id, &recovered, context.now_ms)?;
         if !recovered.warnings.is_empty() {
             context.count(Fault::TornTail);
         }
@@ -69,7 +75,9 @@ impl Running {
             let (hard_state, last) = (recovered.hard_state, recovered.last_index);
             format!("node {node} opens its log as {raft_id}: {hard_state:?}, last entry {last}")
         });
-        let replay = Replay::new(node, genesis.limits, recovered.hard_state.commit);
+        let quarantine_file = directory.quarantine_file();
+        let quarantine = quarantine_file.read()?;
+        let mut replay = Replay::new(node, genesis.limits, recovered.hard_state.commit, quarantine);
         let address = members.address(node).unwrap_or_default().to_owned();
         let own = Member { raft_id, birth: directory.birth(), address };
         let config = ReplicaConfig {
@@ -78,14 +86,22 @@ impl Running {
             recent_bytes_max: context.options.recent_bytes_max,
             ..ReplicaConfig::new(own, context.word())
         };
-        let replica =
+        let committed = recovered.hard_state.commit;
+        let mut replica =
             Replica::new(config, start_of(context, recovered)).map_err(|error| broken(node, &error))?;
+        replica.restore_decisions(replay.quarantine.decisions().clone());
+        if replica.is_member() {
+            replay.open(committed);
+        }
         let own_introduction = Introduction {
             birth: directory.birth(),
             members: members.clone(),
             genesis: Some(genesis.clone()),
             asks: false,
         };
+        let mut addresses = Addresses::new(node, members);
+        addresses.set_membership(replica.membership());
+        addresses.changed();
         let reader = log.reader();
         let writer = Writer::new(log, raft_id);
         let waiters = Waiters::default();
@@ -95,11 +111,13 @@ impl Running {
             replica,
             writer,
             replay,
+            quarantine_file,
             genesis,
             due: Due::default(),
             life,
             reader,
             waiters,
+            addresses,
             own_introduction,
         })
     }
@@ -115,9 +133,23 @@ impl Running {
         let (mut outputs, mut effects) = (Vec::new(), Vec::new());
         for input in inputs {
             let input = match input {
-                NodeInput::Replica(input) => input,
+                NodeInput::Replica(Input::Tick) => {
+                    let condition = Input::Condition(Box::new(self.replay.condition(context.now_ms)));
+                    let stepped = self.replica.step(clock_ms, condition, &mut outputs);
+                    stepped.map_err(|error| broken(self.node, &error))?;
+                    Input::Tick
+                }
+                NodeInput::Replica(input) => self.mutated(context, input),
                 NodeInput::Introduced { from, said } if said.asks => {
-                    let said = Box::new(self.own_introduction.clone());
+                    if let Some(address) = said.members.address(from) {
+                        let urgent = self.replica.membership().incarnation(from).is_none();
+                        self.addresses.hear(from, address.to_owned(), urgent);
+                    }
+                    let members = self.replica.membership().members.values();
+                    let members = members.map(|member| (member.raft_id.node(), member.address.clone()));
+                    let own = self.own_introduction.clone();
+                    let members = MemberList::new(members).unwrap_or_else(|_| own.members.clone());
+                    let said = Box::new(Introduction { members, ..own });
                     effects.push(Effect::Send(from, PeerMessage::Introduction(said)));
                     continue;
                 }
@@ -132,9 +164,14 @@ impl Running {
                     None => continue,
                 },
             };
-            if let Err(fatal) = self.replica.step(clock_ms, input, &mut outputs) {
-                effects.push(unusable(self.node, &fatal)?);
-                return Ok(effects);
+            self.before(checker, &input);
+            match self.replica.step(clock_ms, input, &mut outputs) {
+                Ok(()) => {}
+                Err(Fatal::Removed { .. }) => return self.end_removed(outputs, effects),
+                Err(fatal) => {
+                    effects.push(unusable(self.node, &fatal)?);
+                    return Ok(effects);
+                }
             }
             self.observe(context, checker)?;
             // At once: who asks again after this failure must not be told of it.
@@ -144,13 +181,14 @@ impl Running {
         }
         self.replica.flush(&mut outputs).map_err(|error| broken(self.node, &error))?;
         self.observe(context, checker)?;
+        self.addresses.changed();
         for output in outputs {
             if self.dies_now(context) {
                 context.count(Fault::CrashBetweenOutputs);
                 effects.push(Effect::Die(Death::Drawn));
                 return Ok(effects);
             }
-            checker.output(self.raft_id, &output)?;
+            checker.output(self.raft_id, &output, context.now_ms)?;
             self.carry_out(context, checker, output, &mut effects)?;
             if effects.iter().any(|effect| matches!(effect, Effect::Die(_))) {
                 return Ok(effects);
@@ -158,6 +196,32 @@ impl Running {
         }
         self.answer_reads(context, checker)?;
         self.write(context, &mut effects)?;
+        Ok(effects)
+    }
+
+    /// What the books and the addresses have to know of an input.
+    fn before(&mut self, checker: &mut Checker, input: &Input) {
+        match input {
+            Input::Tick => self.addresses.tick(self.replica.connected()),
+            Input::Peer { message: PeerMessage::Consensus(_), .. } => checker.heard(self.raft_id),
+            _ => {}
+        }
+    }
+
+    /// The process ends because it was removed: whoever waits is told, and nothing else is done.
+    fn end_removed(&mut self, mut outputs: Vec<Output>, mut effects: Vec<Effect>) -> Checked<Vec<Effect>> {
+        self.replica.abandon(&mut outputs);
+        for output in outputs {
+            match output {
+                Output::Failed { id, failure } => {
+                    let waited = self.waiters.take(&id);
+                    effects.extend(waited.into_iter().map(|who| Effect::Answer(who, Reply::Failed(failure))));
+                }
+                Output::Operated { token, result } => effects.push(Effect::Operated(token, result)),
+                _ => {}
+            }
+        }
+        effects.push(Effect::Die(Death::Removed));
         Ok(effects)
     }
 
@@ -198,6 +262,21 @@ impl Running {
                 self.replay.push(entries);
                 self.schedule(context);
             }
+            Output::Decided(decisions) => {
+                let quarantined = |decisions: &Decisions| decisions.quarantined(1, u64::MAX).count();
+                if quarantined(&decisions) == quarantined(self.replay.quarantine.decisions()) {
+                    context.count(Fault::TriedAgain);
+                }
+                self.replay.decided(decisions);
+                self.keep_quarantine(context, effects)?;
+                self.schedule(context);
+            }
+            Output::Hold { position, round } => {
+                if self.replay.quarantine.hold(position, round) {
+                    self.keep_quarantine(context, effects)?;
+                }
+            }
+            Output::Diverged { position, rebuild } => self.diverged(context, position, rebuild, effects),
             Output::Fetch { low, high, bytes_max } => {
                 context.count(Fault::Fetch);
                 let wait_ms = context.up_to(FETCH_MS_MAX);
@@ -209,11 +288,17 @@ impl Running {
             Output::ReadFailed(id) => Self::fail_read(context, checker, id),
             Output::Membership(membership) => {
                 context.count(Fault::ChangeOfMembers);
+                self.addresses.set_membership(&membership);
                 let node = self.node;
                 context.note(membership.index, || describe(node, &membership));
+                if self.replica.is_member() {
+                    self.replay.open(membership.index);
+                    self.schedule(context);
+                }
             }
             Output::MayLeave(verdict) => effects.push(Effect::MayLeave(verdict)),
-            Output::Reach { .. } | Output::Operated { .. } => {}
+            Output::Reach { node, address, urgent } => self.addresses.hear(node, address, urgent),
+            Output::Operated { token, result } => effects.push(Effect::Operated(token, result)),
         }
         Ok(())
     }
@@ -279,12 +364,16 @@ impl Running {
                 effects.push(self.disk_trouble(context, &error)?);
                 return Ok(effects);
             }
+            Err(Trouble::Disk(error)) => {
+                effects.push(self.disk_trouble(context, &error)?);
+                return Ok(effects);
+            }
         }
         self.write(context, &mut effects)?;
         Ok(effects)
     }
 
-    fn disk_trouble(&self, context: &mut Context, error: &LogError) -> Checked<Effect> {
+    fn disk_trouble(&self, context: &mut Context, error: &dyn std::fmt::Display) -> Checked<Effect> {
         let armed = writer::judge(context, self.writer.armed, error)?;
         Ok(Effect::Die(Death::of(armed)))
     }
@@ -306,10 +395,49 @@ impl Running {
     pub(super) fn schedule(&mut self, context: &mut Context) {
         if !self.replay.scheduled && self.replay.is_behind() {
             self.replay.scheduled = true;
-            let most_ms = if context.faulty { context.options.apply_ms_max } else { 1 };
-            let wait_ms = context.up_to(most_ms);
+            let is_slow = context.now_ms < self.replay.trouble.slow_until_ms;
+            let most_ms = match context.faulty {
+                true if is_slow => SLOW_MS_MAX,
+                true => context.options.apply_ms_max,
+                false => 1,
+            };
+            let down_ms = self.replay.trouble.down_until_ms.saturating_sub(context.now_ms);
+            let wait_ms = down_ms + context.up_to(most_ms);
             context.after(wait_ms, Event::Apply(self.node, self.life));
         }
+    }
+
+    /// Makes promises and decisions durable; a process whose disk does not take them ends.
+    fn keep_quarantine(&mut self, context: &mut Context, effects: &mut Vec<Effect>) -> Checked {
+        if let Err(error) = self.quarantine_file.write(&self.replay.quarantine) {
+            effects.push(self.disk_trouble(context, &error)?);
+        }
+        Ok(())
+    }
+
+    fn diverged(&mut self, context: &mut Context, position: u64, rebuild: bool, effects: &mut Vec<Effect>) {
+        let node = self.node;
+        context.count(Fault::DivergenceFound);
+        context.note(position, || format!("node {node} differs at {position}, rebuilds: {rebuild}"));
+        if rebuild {
+            self.replay.reset();
+            self.schedule(context);
+        } else {
+            // It would stay so: whoever runs the node starts it again.
+            effects.push(Effect::Die(Death::Kill));
+        }
+    }
+
+    /// For a mutant: a report that claims what the leader asked for.
+    fn mutated(&self, context: &Context, mut input: Input) -> Input {
+        if context.options.mutant == Some(Mutant::QuarantineWithoutHolds)
+            && let Input::Peer { message: PeerMessage::Report(report), .. } = &mut input
+            && let Some((position, round)) = self.replica.asks()
+        {
+            report.holds.push(Hold { position, round, crashed: false });
+            report.passed = 0;
+        }
+        input
     }
 
     /// Applies some entries and answers who waits.
@@ -320,18 +448,20 @@ impl Running {
         clock_ms: u64,
     ) -> Checked<Vec<Effect>> {
         self.replay.scheduled = false;
-        let all = match self.replay.run(context, checker, &self.reader, clock_ms) {
+        let Helping { answers: all, holds } = match self.replay.run(context, checker, &self.reader, clock_ms)
+        {
             Err(Trouble::Log(error)) if error.is_loss() => {
                 return Ok(vec![Effect::Unusable(error.to_string())]);
             }
-            Err(Trouble::Log(error)) => {
-                let what = format!("node {}: {error}", self.node);
-                return Err(Violation { invariant: "committed entries are readable", what });
-            }
             Err(Trouble::Wrong(violation)) => return Err(violation),
-            Ok(all) => all,
+            Err(Trouble::Log(error)) => return Err(unreadable(self.node, &error)),
+            Err(Trouble::Disk(error)) => return Err(unreadable(self.node, &error)),
+            Ok(helping) => helping,
         };
         let (mut effects, mut answered) = (Vec::new(), Vec::new());
+        if holds {
+            self.keep_quarantine(context, &mut effects)?;
+        }
         let swaps = context.options.mutant == Some(Mutant::AnswerFromAnotherRequest);
         let other = all.last().map(|(_, applied)| applied.clone()).filter(|_| swaps);
         for (id, applied) in all {
@@ -384,6 +514,10 @@ fn start_of(context: &Context, recovered: Recovered) -> ReplicaStart {
 
 fn broken(node: NodeId, fatal: &Fatal) -> Violation {
     Violation { invariant: "no replica is asked for what cannot be", what: format!("node {node}: {fatal}") }
+}
+
+fn unreadable(node: NodeId, error: &dyn std::fmt::Display) -> Violation {
+    Violation { invariant: "committed entries are readable", what: format!("node {node}: {error}") }
 }
 
 /// What a replica that cannot go on means: its directory went back in time, or it was asked for what cannot be.

@@ -9,6 +9,7 @@ use super::faults::Fault;
 use super::heal::Healing;
 use super::network::{Connection, Network, Packet};
 use super::node::{Death, Effect, Node, NodeInput};
+use super::operator::Operator;
 use super::options::{Options, TICK_MS};
 use super::queue::Event;
 use super::waiters::{Attempt, Reply};
@@ -36,22 +37,33 @@ pub(super) struct World {
     pub(super) nodes: BTreeMap<NodeId, Node>,
     pub(super) clients: Vec<Client>,
     pub(super) healing: Option<Healing>,
+    pub(super) operator: Operator,
 }
 
 impl World {
     pub(super) fn new(options: Options, keeps_lines: bool) -> Checked<World> {
         let count = options.nodes.max(1);
-        let members = MemberList::new((0..count).map(|node| (NodeId(node), format!("node:{node}"))));
-        let members = members.map_err(|error| Violation { invariant: "options", what: error.to_string() })?;
-        let nodes = (0..count).map(|node| (NodeId(node), Node::new(NodeId(node), members.clone())));
+        let founders = options.founders.clamp(1, count);
+        let list = |spare: Option<u16>| {
+            let members = (0..founders).chain(spare).map(|node| (NodeId(node), format!("node-{node}:0")));
+            MemberList::new(members)
+                .map_err(|error| Violation { invariant: "options", what: error.to_string() })
+        };
+        let mut nodes = BTreeMap::new();
+        for node in 0..count {
+            let joins = node >= founders;
+            let members = list(Some(node).filter(|_| joins))?;
+            nodes.insert(NodeId(node), Node::new(NodeId(node), members, joins));
+        }
         // The last client only asks once the faults are over.
         let clients = (0..=options.clients).map(Client::new);
         let mut world = World {
-            nodes: nodes.collect(),
+            nodes,
             network: Network::new(count),
             clients: clients.collect(),
             checker: Checker::default(),
             healing: None,
+            operator: Operator::default(),
             context: Context::new(options, keeps_lines),
         };
         world.schedule_first();
@@ -195,6 +207,7 @@ impl World {
                     let death = node.mark_stale(&mut self.context, &why)?;
                     self.die(id, death);
                 }
+                Effect::Operated(token, result) => self.operated(token, &result)?,
                 Effect::Die(death) => self.die(id, death),
             }
         }
@@ -208,10 +221,10 @@ impl World {
     }
 
     pub(super) fn die(&mut self, id: NodeId, death: Death) {
-        let sufficient = self.others_suffice(id);
+        let (may_move, sufficient) = (self.may_move(id, death), self.others_suffice(id));
         let Some(node) = self.nodes.get_mut(&id) else { return };
         let was_member = node.running().is_some();
-        let death = node.die(&mut self.context, death);
+        let death = node.die(&mut self.context, death, may_move);
         let rots = death == Death::Kill && was_member && sufficient && !node.rotten;
         if rots && self.context.fault(self.context.options.rot_per_mille) {
             node.rot(&mut self.context);
@@ -247,14 +260,18 @@ impl World {
         }
         let (own_life, raft_id) = (own.life, own.raft_id());
         let (peer_down, peer_life, peer_paused) = (peer.is_down(), peer.life, peer.is_paused(now_ms));
+        let dialed = own.dials(to);
+        let reached = dialed == Some(peer.address.as_str());
+        let (dials, absent) = (dialed.is_some(), peer_down || !reached);
         let known = self.network.connection(from, to).filter(|known| known.from_life == own_life);
         let input = match known {
-            Some(known) if known.to_life == peer_life && !peer_down => return,
+            Some(known) if known.to_life == peer_life && !absent => return,
             Some(_) => {
                 self.network.connect(from, to, None);
                 Input::Disconnected { node: to, refused: false }
             }
-            None if peer_down => Input::Disconnected { node: to, refused: true },
+            None if !dials => return,
+            None if absent => Input::Disconnected { node: to, refused: true },
             None if peer_paused => return,
             None => {
                 let connection = Connection { from_life: own_life, to_life: peer_life, raft_id };

@@ -73,6 +73,8 @@ pub(super) fn judge(
 pub(super) enum Trouble {
     /// The log said so.
     Log(LogError),
+    /// Another file of the directory could not be read.
+    Disk(std::io::Error),
     /// It must not be.
     Wrong(Violation),
 }
@@ -80,6 +82,12 @@ pub(super) enum Trouble {
 impl From<LogError> for Trouble {
     fn from(error: LogError) -> Self {
         Trouble::Log(error)
+    }
+}
+
+impl From<std::io::Error> for Trouble {
+    fn from(error: std::io::Error) -> Self {
+        Trouble::Disk(error)
     }
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use boat_core::http::{IdempotencyKey, Identity, MetricsText, OpenedSession, Service};
 use boat_core::{
-    Answer, BackendStatus, NodeId, OutcomeError, Phase, PredictError, QueryAnswer, QueryError, Read,
-    RequestKind, SessionError, Status, WipeError,
+    Answer, BackendStatus, Health, MembershipError, MembershipOperation, NodeId, OutcomeError, Phase,
+    PredictError, QueryAnswer, QueryError, Read, RequestKind, SessionError, Status, WipeError,
 };
 use bytes::Bytes;
 use tokio::sync::{Notify, Semaphore};
@@ -44,6 +44,8 @@ struct Inner {
     keys: BTreeMap<Bytes, (Bytes, Answer<Bytes>)>,
     next_error: Option<PredictError>,
     wipe_error: Option<WipeError>,
+    operations: Vec<(MembershipOperation, Option<String>)>,
+    next_membership_error: Option<MembershipError>,
     not_ready: bool,
 }
 
@@ -100,6 +102,15 @@ impl Double {
 
     pub(crate) fn fail_wipes(&self, error: Option<WipeError>) {
         self.with(|inner| inner.wipe_error = error);
+    }
+
+    pub(crate) fn refuse_next_operation(&self, error: MembershipError) {
+        self.with(|inner| inner.next_membership_error = Some(error));
+    }
+
+    /// What an operator asked for, and under which key.
+    pub(crate) fn operations(&self) -> Vec<(MembershipOperation, Option<String>)> {
+        self.with(|inner| inner.operations.clone())
     }
 
     pub(crate) fn set_ready(&self, ready: bool) {
@@ -228,6 +239,19 @@ impl Service for Double {
         })
     }
 
+    async fn change_members(
+        &self,
+        operation: MembershipOperation,
+        key: Option<String>,
+        within: Duration,
+    ) -> Result<(), MembershipError> {
+        self.with(|inner| {
+            inner.withins.push(within);
+            inner.operations.push((operation, key));
+            inner.next_membership_error.take().map_or(Ok(()), Err)
+        })
+    }
+
     fn status(&self) -> Status {
         let ready = self.with(|inner| !inner.not_ready);
         Status {
@@ -241,6 +265,7 @@ impl Service for Double {
             phase: if ready { Phase::Ready } else { Phase::Founding { waiting_for: vec![NodeId(1)] } },
             replay: None,
             backend: BackendStatus { healthy: true, error: None, rebuilds: 0 },
+            health: Health::default(),
             cluster: None,
             members: Vec::new(),
             waiting: 0,

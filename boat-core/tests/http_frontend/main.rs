@@ -8,6 +8,7 @@
     reason = "a test that cannot go on has failed, and its helpers with it"
 )]
 
+mod admin;
 mod client;
 mod connections;
 mod double;

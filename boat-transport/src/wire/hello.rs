@@ -91,6 +91,7 @@ fn encode_refusal(refusal: Refusal) -> proto::Refusal {
         Refusal::WrongNode => proto::Refusal::WrongNode,
         Refusal::StaleDirectory => proto::Refusal::StaleDirectory,
         Refusal::Version => proto::Refusal::Version,
+        Refusal::Superseded => proto::Refusal::Superseded,
     }
 }
 
@@ -100,6 +101,7 @@ fn decode_refusal(number: i32) -> Result<Refusal, Malformed> {
         Ok(proto::Refusal::WrongNode) => Ok(Refusal::WrongNode),
         Ok(proto::Refusal::StaleDirectory) => Ok(Refusal::StaleDirectory),
         Ok(proto::Refusal::Version) => Ok(Refusal::Version),
+        Ok(proto::Refusal::Superseded) => Ok(Refusal::Superseded),
         Ok(proto::Refusal::Unspecified) | Err(_) => Err(Malformed("refusal")),
     }
 }

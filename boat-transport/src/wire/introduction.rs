@@ -16,6 +16,7 @@ pub(super) fn encode(introduction: Introduction) -> proto::Introduction {
         members: introduction.members.iter().map(address).collect(),
         genesis: introduction.genesis.map(|genesis| proto::Genesis {
             cluster: names::u128_to_bytes(genesis.cluster.0),
+            former: genesis.former.iter().map(|former| names::u128_to_bytes(former.0)).collect(),
             members: genesis.members.into_iter().map(encode_member).collect(),
             limits: Some(encode_limits(genesis.limits)),
         }),
@@ -65,6 +66,7 @@ fn decode_genesis(genesis: proto::Genesis) -> Result<Genesis, Malformed> {
             key_table_bytes_max: limits.key_table_bytes_max,
         },
         cluster: names::cluster_id(&genesis.cluster)?,
+        former: genesis.former.iter().map(names::cluster_id).collect::<Result<_, _>>()?,
         members: genesis.members.into_iter().map(decode_member).collect::<Result<_, _>>()?,
     })
 }

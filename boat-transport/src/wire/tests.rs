@@ -28,8 +28,13 @@ const KINDS: [ConsensusKind; 12] = [
     ConsensusKind::RequestPreVoteResponse,
 ];
 
-const REFUSALS: [Refusal; 4] =
-    [Refusal::OtherCluster, Refusal::WrongNode, Refusal::StaleDirectory, Refusal::Version];
+const REFUSALS: [Refusal; 5] = [
+    Refusal::OtherCluster,
+    Refusal::WrongNode,
+    Refusal::StaleDirectory,
+    Refusal::Superseded,
+    Refusal::Version,
+];
 
 fn body(message: PeerMessage) -> Vec<u8> {
     let outgoing = Outgoing::from(message);
@@ -107,8 +112,10 @@ fn genesis() -> impl Strategy<Value = Genesis> {
         key_age_ms: limits.3,
         key_table_bytes_max: limits.4,
     });
-    (any::<u128>(), prop::collection::vec(member, 0..4), limits)
-        .prop_map(|(cluster, members, limits)| Genesis { cluster: ClusterId(cluster), members, limits })
+    let former = prop::collection::vec(any::<u128>().prop_map(ClusterId), 0..3);
+    (any::<u128>(), former, prop::collection::vec(member, 0..4), limits).prop_map(
+        |(cluster, former, members, limits)| Genesis { cluster: ClusterId(cluster), former, members, limits },
+    )
 }
 
 fn introduction() -> impl Strategy<Value = PeerMessage> {

@@ -97,7 +97,7 @@ fn build_images() -> Result<(), String> {
     }
 }
 
-fn skipped(test: &str, why: &str) {
+pub(crate) fn skipped(test: &str, why: &str) {
     // Only the macros' output is captured.
     let _ = writeln!(std::io::stderr(), "\nSKIPPED {test}: {}", why.trim_end());
 }

@@ -1,15 +1,20 @@
 //! What is wrong with Docker is told so that a person understands it, or it is mended.
 
 use std::future::Future;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::time::Duration;
 
 use boat_clipper::docker::{CleanOptions, Deployment, DockerConfig, DockerError, clean};
 use boat_clipper::{Backend, BackendConfig, BackendKind, HashChain, ModelKind};
 use boat_core::{Call, CallOutcome, Predictor, PredictorError, RequestKind};
 
-use super::docker::{Engine, PREFIX, TAG, docker, try_docker};
+use super::docker::{Engine, PREFIX, TAG, docker, skipped, try_docker};
 use super::ports::Ports;
 use super::proxy::{Mode, Proxy};
+
+/// A user who is in no group that may use the engine.
+const NOBODY: u32 = 65_534;
 
 /// How long everything may take to be ready where it never will be.
 const READY_MS_MAX: u64 = 8_000;
@@ -95,6 +100,19 @@ fn without_an_engine_it_is_said_what_helps() {
     node.config.docker.socket = socket;
     let error = run(node.prepare()).unwrap_err();
     assert!(matches!(error, DockerError::NoEngine { .. }), "{error}");
+}
+
+#[test]
+fn who_may_not_use_the_engine_is_told_how_to_be_let_in() {
+    let Some(_engine) = Engine::get("who_may_not_use_the_engine_is_told_how_to_be_let_in") else { return };
+    if !rustix::process::geteuid().is_root() {
+        return skipped("who_may_not_use_the_engine_is_told_how_to_be_let_in", "only root can become nobody");
+    }
+    let program = super::site::program("clean");
+    let told = Command::new(program).uid(NOBODY).output().unwrap();
+    assert_eq!(told.status.code(), Some(64), "{told:?}");
+    let text = String::from_utf8_lossy(&told.stderr);
+    assert!(text.contains("no permission") && text.contains("group"), "{text}");
 }
 
 #[test]

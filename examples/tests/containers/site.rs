@@ -1,6 +1,6 @@
 //! A `three_node` on Docker, under a name and on ports of its own.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use super::client::Client;
@@ -99,9 +99,7 @@ impl Site {
 
     /// Runs `clean` for this cluster.
     pub(crate) fn clean(&self, more: &[&str]) -> Output {
-        let own = std::env::current_exe().unwrap();
-        let program = own.parent().and_then(Path::parent).unwrap().join("examples/clean");
-        let mut command = Command::new(program);
+        let mut command = Command::new(program("clean"));
         command.args(["--cluster", &self.cluster]).args(more).env("TMPDIR", self.directory.path());
         command.output().unwrap()
     }
@@ -111,6 +109,12 @@ impl Site {
         let entries = std::fs::read_dir(self.directory.path()).unwrap();
         entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
     }
+}
+
+/// A program of this package.
+pub(crate) fn program(name: &str) -> PathBuf {
+    let own = std::env::current_exe().unwrap();
+    own.parent().and_then(Path::parent).unwrap().join("examples").join(name)
 }
 
 impl Drop for Site {

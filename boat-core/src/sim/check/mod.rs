@@ -8,6 +8,7 @@ mod commits;
 mod honest;
 mod leaders;
 mod log_matching;
+mod membership;
 mod memory;
 mod once;
 mod one_order;
@@ -23,6 +24,7 @@ use std::collections::BTreeMap;
 use self::commits::Commits;
 use self::leaders::Leaders;
 use self::log_matching::{LogMatching, Print};
+use self::membership::Memberships;
 use self::memory::Memory;
 use self::one_order::OneOrder;
 pub(super) use self::operations::{Book, Operation};
@@ -33,9 +35,9 @@ use super::context::Checked;
 use super::waiters::{Attempt, Reply};
 use crate::apply::Outcome;
 use crate::log::{LogEntry, LogWrite, Recovered};
-use crate::replica::{Output, Replica};
+use crate::replica::{OperationResult, Output, Replica};
 use crate::transport::ConsensusKind;
-use crate::{NodeId, RaftId, Request};
+use crate::{NodeId, OperationToken, RaftId, Request};
 
 /// Something that must never be, was.
 #[derive(Debug)]
@@ -60,13 +62,16 @@ pub(super) struct Checker {
     matching: LogMatching,
     commits: Commits,
     memory: Memory,
+    memberships: Memberships,
     terms: BTreeMap<RaftId, u64>,
 }
 
 impl Checker {
     /// A process opened its log. `commits` restart from what it holds.
-    pub(super) fn opened(&mut self, id: RaftId, recovered: &Recovered) -> Checked {
+    pub(super) fn opened(&mut self, id: RaftId, recovered: &Recovered, now_ms: u64) -> Checked {
         self.memory.opened(id, recovered)?;
+        self.memberships.applied(id, &recovered.membership, now_ms)?;
+        self.memberships.opened(id, recovered.hard_state.term);
         self.commits.opened(id, recovered.hard_state.commit);
         let known = self.terms.get(&id).copied().unwrap_or(0);
         require(recovered.hard_state.term >= known, memory::INVARIANT, || {
@@ -76,6 +81,7 @@ impl Checker {
 
     /// A replica has taken an input, and nothing was carried out yet. True: it has just begun to lead.
     pub(super) fn stepped(&mut self, id: RaftId, replica: &Replica) -> Checked<bool> {
+        self.memberships.stepped(id, replica.term())?;
         let begins = replica.is_leader() && self.leaders.observe(id, replica.term())?;
         if begins {
             self.commits.leader(id, replica)?;
@@ -85,9 +91,11 @@ impl Checker {
     }
 
     /// A replica wants this to be carried out now.
-    pub(super) fn output(&mut self, id: RaftId, output: &Output) -> Checked {
+    pub(super) fn output(&mut self, id: RaftId, output: &Output, now_ms: u64) -> Checked {
         match output {
+            Output::Membership(membership) => self.memberships.applied(id, membership, now_ms),
             Output::Send { message, .. } => {
+                self.memberships.sent(message, now_ms)?;
                 if let crate::transport::PeerMessage::Consensus(message) = message {
                     self.votes.sent(message)?;
                     // In other kinds an entry is no entry, but the context of a read.
@@ -105,6 +113,16 @@ impl Checker {
             Output::Committed(entries) => self.commits.handed(id, entries),
             _ => Ok(()),
         }
+    }
+
+    /// A replica is about to hear from a peer.
+    pub(super) fn heard(&mut self, id: RaftId) {
+        self.memberships.heard(id);
+    }
+
+    /// An operator is told what became of an operation.
+    pub(super) fn operated(&mut self, token: OperationToken, result: &OperationResult) -> Checked {
+        self.memberships.operated(token, result)
     }
 
     /// A write is on its way to the disk.

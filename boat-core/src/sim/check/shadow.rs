@@ -5,6 +5,7 @@ use super::super::context::Checked;
 use super::super::model::HashChain;
 use super::require;
 use crate::apply::{Applied, Outcome};
+use crate::quarantine::Decisions;
 use crate::{CallOutcome, Command, NodeId, Request, RequestKind};
 
 const INVARIANT: &str = "S5 dense and closed";
@@ -37,6 +38,7 @@ impl Shadow {
         node: NodeId,
         request: &Request,
         applied: &'a Applied,
+        decisions: &Decisions,
     ) -> Checked<Option<&'a Outcome>> {
         let Ok(outcome) = &applied.result else { return Ok(None) };
         if applied.replayed {
@@ -51,6 +53,7 @@ impl Shadow {
         })?;
         let expected = match request.kind {
             RequestKind::OpenSession => CallOutcome::Output(bytes::Bytes::new()),
+            _ if decisions.is_quarantined(self.position) => CallOutcome::Quarantined,
             _ => {
                 CallOutcome::Output(self.chain.predict(self.position, &request.body, self.time_ms, self.seed))
             }

@@ -111,7 +111,7 @@ fn a_second_vote_in_a_term_is_found() {
     let mut checker = Checker::default();
     let mut send = |message| {
         let message = PeerMessage::Consensus(Box::new(message));
-        checker.output(RaftId(1), &Output::Send { to: NodeId(0), message })
+        checker.output(RaftId(1), &Output::Send { to: NodeId(0), message }, 0)
     };
     send(vote(2, false)).unwrap();
     send(vote(2, false)).unwrap();
@@ -141,7 +141,7 @@ fn a_log_that_lost_what_was_synced_is_found_and_one_that_lost_more_writes_is_not
         let mut checker = Checker::default();
         (1..=3).for_each(|index| checker.writing(RaftId(1), index, &write(index)));
         checker.synced(RaftId(1), 2).unwrap();
-        assert_eq!(checker.opened(RaftId(1), &recovered(last_index)).is_ok(), holds, "{last_index}");
+        assert_eq!(checker.opened(RaftId(1), &recovered(last_index), 0).is_ok(), holds, "{last_index}");
     }
 }
 
@@ -150,7 +150,7 @@ fn a_hand_over_with_a_gap_or_without_a_commit_is_found() {
     let entry = |index| LogEntry { index, term: 1, kind: EntryKind::Normal, data: Bytes::new() };
     let mut checker = Checker::default();
     let handed =
-        |checker: &mut Checker, index| checker.output(RaftId(1), &Output::Committed(vec![entry(index)]));
+        |checker: &mut Checker, index| checker.output(RaftId(1), &Output::Committed(vec![entry(index)]), 0);
     assert_eq!(broken(handed(&mut checker, 2)), "commits never fall");
     let mut checker = Checker::default();
     assert_eq!(broken(handed(&mut checker, 1)), "a commit stands on a majority's disks");

@@ -1,0 +1,117 @@
+//! The operator: changes the membership, and who leads, while faults happen, and puts machines that came back elsewhere in
+//! their places once the faults are over.
+
+use std::collections::BTreeMap;
+
+use super::context::Checked;
+use super::faults::Fault;
+use super::node::{Death, Node, NodeInput};
+use super::world::World;
+use crate::replica::{Input, OperationResult};
+use crate::{Membership, MembershipOperation as Operation, NodeId, OperationToken};
+
+/// How long an operation may take, at most and at least, in ticks.
+const WITHIN_TICKS: (u64, u64) = (50, 400);
+/// How often an operation that was asked for is asked for once more, on another node.
+const ASK_TWICE_PER_MILLE: u32 = 300;
+
+/// What was asked for.
+#[derive(Debug, Default)]
+pub(super) struct Operator {
+    latest: u128,
+    /// On how many nodes each operation was asked for.
+    asked: BTreeMap<OperationToken, u32>,
+}
+
+impl World {
+    /// The latest membership that a running node has applied.
+    pub(super) fn latest_membership(&self) -> Option<Membership> {
+        let running = self.nodes.values().filter_map(|node| node.running());
+        let latest = running.map(|running| running.replica.membership()).max_by_key(|known| known.index);
+        latest.cloned()
+    }
+
+    /// One node moves at a time, and only once all that run know where the others are; what has lost its disk knows no more
+    /// than its list.
+    pub(super) fn may_move(&self, id: NodeId, death: Death) -> bool {
+        let Some(latest) = self.latest_membership() else { return false };
+        let known =
+            |node: &Node| latest.incarnation(node.id).is_none_or(|member| member.address == node.address);
+        let current =
+            |node: &Node| node.running().is_some_and(|running| *running.replica.membership() == latest);
+        let founded = latest.index > 0 || self.checker.commit() > 0;
+        let listed = death != Death::Wipe || self.nodes.values().all(|node| node.moves == 0);
+        founded && listed && self.nodes.values().all(known) && self.nodes.get(&id).is_some_and(current)
+    }
+
+    /// Asks for something.
+    pub(super) fn operate(&mut self) {
+        let Some(members) = self.latest_membership() else { return };
+        let place = self.context.up_to(self.nodes.len().saturating_sub(1) as u64);
+        let Some(node) = self.nodes.values().nth(place as usize) else { return };
+        let (node, address) = (node.id, node.address.clone());
+        let is_member = members.incarnation(node).is_some();
+        let operation = match self.context.up_to(5) {
+            0 => Operation::TransferLeader { to: Some(node) },
+            1 => Operation::TransferLeader { to: None },
+            2 => Operation::Replace { node, address },
+            3 => Operation::Promote { node },
+            _ if is_member => Operation::Remove { node },
+            _ => Operation::Add { node, address },
+        };
+        self.operator.latest += 1;
+        let token = OperationToken(self.operator.latest);
+        self.ask_for(token, &operation);
+    }
+
+    fn ask_for(&mut self, token: OperationToken, operation: &Operation) {
+        let (least, most) = WITHIN_TICKS;
+        let within_ticks = least + self.context.up_to(most - least);
+        let times = if self.context.chance(ASK_TWICE_PER_MILLE) { 2 } else { 1 };
+        for _ in 0..times {
+            let place = self.context.up_to(self.nodes.len().saturating_sub(1) as u64) as u16;
+            let Some(node) = self.nodes.get_mut(&NodeId(place)).filter(|node| node.running().is_some())
+            else {
+                continue;
+            };
+            *self.operator.asked.entry(token).or_default() += 1;
+            self.context.count(Fault::Operation);
+            self.context.note(token.0 as u64, || format!("operator to node {place}: {operation}"));
+            let operation = operation.clone();
+            node.put(
+                &mut self.context,
+                NodeInput::Replica(Input::Operate { token, operation, within_ticks }),
+            );
+        }
+    }
+
+    /// A node says what became of an operation.
+    pub(super) fn operated(&mut self, token: OperationToken, result: &OperationResult) -> Checked {
+        let asked = self.operator.asked.get(&token).copied().unwrap_or(0);
+        self.context.note(token.0 as u64, || format!("operation {token:?}: {result:?}"));
+        match result {
+            OperationResult::Done => self.context.count(Fault::OperationDone),
+            OperationResult::Refused(_) => self.context.count(Fault::OperationRefused),
+            OperationResult::Overloaded | OperationResult::NoLeader | OperationResult::Unknown => {}
+        }
+        // What one node gave up, another may still be asked for.
+        if asked == 1 { self.checker.operated(token, result) } else { Ok(()) }
+    }
+
+    /// Once the faults are over: machines whose places are held at other addresses are put into them.
+    pub(super) fn settle_places(&mut self) {
+        let Some(members) = self.latest_membership() else { return };
+        let misplaced = self.nodes.values().filter_map(|node| {
+            let running = node.running()?;
+            let place = members.incarnation(node.id)?;
+            let outside = running.replica.outside().is_some() && place.raft_id != running.raft_id;
+            (outside && place.address != node.address).then(|| (node.id, node.address.clone()))
+        });
+        for (node, address) in misplaced.collect::<Vec<_>>() {
+            self.operator.latest += 1;
+            let token = OperationToken(self.operator.latest);
+            let operation = Operation::Replace { node, address };
+            self.ask_for(token, &operation);
+        }
+    }
+}
