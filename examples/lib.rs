@@ -10,7 +10,7 @@ use boat_core::config::NodeConfig;
 use boat_core::config::cli::{NodeFlags, with_defaults};
 use boat_core::supervisor::{USAGE_STATUS, watch_parent};
 use boat_core::{Error, Node, run_node};
-use boat_transport::TcpTransport;
+use boat_transport::{TcpTransport, TransportOptions};
 use clap::{CommandFactory, FromArgMatches, Parser};
 
 mod curve;
@@ -98,7 +98,9 @@ impl NodeArguments {
         let config = config.check()?;
         let wrong = |error: &dyn std::fmt::Display| Error::Config(format!("backend: {error}"));
         let beginning = config.backend.beginning().map_err(|error| wrong(&error))?;
-        let transport = TcpTransport::bind(config.peer_listen_address()).await?;
+        let routes = config.peer_routes.iter().map(|(node, address)| (node, address.to_owned())).collect();
+        let options = TransportOptions { routes, ..TransportOptions::default() };
+        let transport = TcpTransport::bind_with(config.peer_listen_address(), options).await?;
         let backend = Backend::from_config(config.backend.clone()).await;
         let backend = backend.map_err(|error| match error {
             BackendError::Engine(error) => Error::Backend(error.to_string()),

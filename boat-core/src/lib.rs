@@ -46,6 +46,8 @@ mod driver;
 mod error;
 mod event;
 pub mod founding;
+#[cfg(any(test, feature = "history"))]
+pub mod history;
 #[cfg(feature = "http")]
 pub mod http;
 mod ids;

@@ -123,6 +123,7 @@ impl PeerLinks for TcpLinks {
         let mut links = self.shared.links();
         let mut before = std::mem::take(&mut *links);
         for (node, address) in peers.into_iter().filter(|(node, _)| *node != own) {
+            let address = self.shared.options.routes.get(&node).cloned().unwrap_or(address);
             let link = match before.remove(&node) {
                 Some(same) if same.address == address => same,
                 former => self.open(node, address, former),

@@ -1,7 +1,9 @@
 //! What a user may set.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use boat_core::NodeId;
 use boat_core::transport::TransportError;
 
 /// Limits and times of a [`TcpTransport`](crate::TcpTransport).
@@ -37,6 +39,9 @@ pub struct TransportOptions {
     pub handshakes_max: usize,
     /// How many nodes may be connected to this one; more are closed. Default 128, at least 1.
     pub inbound_connections_max: usize,
+    /// Where to dial some peers, `host:port`, instead of at their addresses as members: through a tunnel or a proxy. Default
+    /// empty.
+    pub routes: BTreeMap<NodeId, String>,
 }
 
 const FRAME_BYTES_MAX_RANGE: std::ops::RangeInclusive<usize> = 4 * 1024..=1024 * 1024 * 1024;
@@ -56,6 +61,7 @@ impl Default for TransportOptions {
             redial_delay_max: Duration::from_secs(1),
             handshakes_max: 64,
             inbound_connections_max: 128,
+            routes: BTreeMap::new(),
         }
     }
 }

@@ -149,6 +149,9 @@ pub struct NodeFlags {
     /// Where this node listens for its peers, if not where `members` says
     #[arg(long, env = "BOAT_PEER_ADDRESS", value_name = "HOST:PORT")]
     pub peer_address: Option<String>,
+    /// Where this node reaches some of its peers, if not where `members` says
+    #[arg(long, env = "BOAT_PEER_ROUTES", value_name = "ID=HOST:PORT,...")]
+    pub peer_routes: Option<MemberList>,
     /// Let POST /control from this machine wipe the node
     #[arg(long, env = "BOAT_ALLOW_CONTROL", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub allow_control: Option<bool>,
@@ -191,6 +194,7 @@ impl NodeFlags {
         }
         set(&mut config.node_id, self.node_id);
         set(&mut config.members, self.members);
+        set(&mut config.peer_routes, self.peer_routes);
         set(&mut config.join, self.join);
         set(&mut config.data_dir, self.data_dir);
         set(&mut config.http_address, self.http_address);

@@ -59,6 +59,10 @@ pub struct NodeConfig<B = NoBackend> {
     /// address translation). Default: as in `members`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peer_address: Option<String>,
+    /// Where this node reaches some of its peers, `id=host:port,…`, when that differs from what `members` says (a tunnel, or a
+    /// proxy before them). Default: as in `members`, or as the log says of those that joined later.
+    #[serde(skip_serializing_if = "MemberList::is_empty")]
+    pub peer_routes: MemberList,
     /// Raft's clock.
     pub timing: Timing,
     /// What this node takes on at most.
@@ -85,6 +89,7 @@ impl<B: Default> Default for NodeConfig<B> {
             data_dir: PathBuf::new(),
             http_address: SocketAddr::from(([127, 0, 0, 1], 8_080)),
             peer_address: None,
+            peer_routes: MemberList::default(),
             timing: Timing::default(),
             limits: Limits::default(),
             sessions: SessionLimits::default(),
@@ -133,6 +138,7 @@ impl<B> NodeConfig<B> {
             data_dir: self.data_dir,
             http_address: self.http_address,
             peer_address: self.peer_address,
+            peer_routes: self.peer_routes,
             timing: self.timing,
             limits: self.limits,
             sessions: self.sessions,

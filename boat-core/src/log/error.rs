@@ -117,6 +117,12 @@ impl LogError {
         }
     }
 
+    /// Whether what was synced is not there any more: the directory must not be used under its identity again. A version
+    /// that is not known is none of that: another program may read it.
+    pub fn is_loss(&self) -> bool {
+        matches!(self, LogError::Corrupt { .. } | LogError::Regressed { .. })
+    }
+
     /// Whether the log goes on as if the call had not been made.
     pub fn is_harmless(&self) -> bool {
         matches!(self, LogError::Full { .. } | LogError::Refused(_) | LogError::OutOfRange { .. })

@@ -2,7 +2,7 @@
 
 use super::context::Checked;
 use super::faults::Fault;
-use super::node::{Death, NodeInput};
+use super::node::{Death, Node, NodeInput};
 use super::queue::Event;
 use super::world::{FAULTS_MS, World};
 use crate::NodeId;
@@ -16,6 +16,12 @@ const PAUSE_MS_MAX: u64 = 3_000;
 const BACKEND_TROUBLE_MS_MAX: u64 = 3_000;
 /// How far a wall clock jumps, at most: an hour.
 const CLOCK_JUMP_MS_MAX: u64 = 3_600_000;
+/// How long a disk stays full, at most, in milliseconds.
+const FULL_MS_MAX: u64 = 4_000;
+/// How many bytes a disk has left at most when it becomes full.
+const FULL_LEFT_BYTES_MAX: u64 = 20_000;
+/// How long it takes until the log's thread sees that its disk is nearly full, at most, in milliseconds.
+const FULL_SEEN_MS_MAX: u64 = 500;
 /// For how many ticks a node asks whether its disk may be wiped.
 const MAY_LEAVE_TICKS: u64 = 50;
 
@@ -27,15 +33,63 @@ impl World {
         }
         self.context.after(FAULTS_MS, Event::Faults);
         self.network.draw_faults(&mut self.context);
+        self.draw_leader_cut();
         let ids: Vec<NodeId> = self.nodes.keys().copied().collect();
         for id in ids {
+            self.draw_disk_full(id);
             self.draw_node_faults(id)?;
             self.draw_divergence(id);
         }
-        if self.context.fault(self.context.options.operate_per_mille) {
+        // Whoever takes a node out looks first whether all others are sound.
+        let all_are_sound = self.nodes.values().all(|node| !node.rotten);
+        if all_are_sound && self.context.fault(self.context.options.operate_per_mille) {
             self.operate();
         }
         Ok(())
+    }
+
+    /// The leader alone on one side, its clients on both.
+    fn draw_leader_cut(&mut self) {
+        if !self.context.fault(self.context.options.leader_cut_per_mille) || self.nodes.len() < 2 {
+            return;
+        }
+        let leads = |node: &&Node| node.running().is_some_and(|running| running.replica.is_leader());
+        if let Some(leader) = self.nodes.values().find(leads).map(|node| node.id) {
+            self.context.count(Fault::LeaderCutOff);
+            self.context.note(u64::from(leader.0), || format!("node {leader} leads and is cut off"));
+            self.network.cut_off(leader);
+        }
+    }
+
+    /// A disk fills up. Its node sees that soon, but maybe not before the disk is full to the last byte.
+    fn draw_disk_full(&mut self, id: NodeId) {
+        let context = &mut self.context;
+        let Some(node) = self.nodes.get_mut(&id).filter(|node| !node.is_full()) else { return };
+        if !context.fault(context.options.disk_full_per_mille) {
+            return;
+        }
+        context.count(Fault::DiskFull);
+        let left_bytes = context.up_to(FULL_LEFT_BYTES_MAX);
+        context.note(left_bytes, || format!("node {id} has {left_bytes} bytes left on its disk"));
+        node.fill(left_bytes);
+        let wait_ms = 1 + context.up_to(FULL_MS_MAX);
+        context.after(wait_ms, Event::Space(id));
+        let seen_ms = context.up_to(FULL_SEEN_MS_MAX);
+        context.after(seen_ms, Event::LookAtSpace(id));
+    }
+
+    /// The log's thread looks how much space there is.
+    pub(super) fn look_at_space(&mut self, id: NodeId) {
+        let Some(full) = self.nodes.get(&id).map(Node::is_full) else { return };
+        self.put(id, NodeInput::Replica(Input::DiskFull(full)));
+    }
+
+    /// A disk has space again.
+    pub(super) fn make_space(&mut self, id: NodeId) {
+        let Some(node) = self.nodes.get_mut(&id).filter(|node| node.is_full()) else { return };
+        node.make_space();
+        let seen_ms = self.context.up_to(FULL_SEEN_MS_MAX);
+        self.context.after(seen_ms, Event::LookAtSpace(id));
     }
 
     fn draw_node_faults(&mut self, id: NodeId) -> Checked {
@@ -62,6 +116,9 @@ impl World {
             context.count(Fault::BackendLost);
             context.note(0, || format!("node {id} loses its backend's state"));
             running.lose_backend(context, &mut self.checker)?;
+        }
+        if context.fault(options.rot_per_mille / 10) && node.running().is_some() {
+            node.remember_file(context);
         }
         if let Some(running) = node.running_mut()
             && context.fault(options.backend_trouble_per_mille)
@@ -100,14 +157,13 @@ impl World {
         if !self.context.fault(self.context.options.diverge_per_mille) {
             return;
         }
-        let is_tainted = |node: &&super::node::Node| {
-            node.running().is_some_and(|running| running.replay.is_or_will_be_tainted())
-        };
+        let is_tainted =
+            |node: &&Node| node.running().is_some_and(|running| running.replay.is_or_will_be_tainted());
         let tainted = self.nodes.values().filter(is_tainted).count();
         if 2 * (tainted + 1) >= self.nodes.len() {
             return;
         }
-        if let Some(running) = self.nodes.get_mut(&id).and_then(super::node::Node::running_mut)
+        if let Some(running) = self.nodes.get_mut(&id).and_then(Node::running_mut)
             && !running.replay.is_or_will_be_tainted()
         {
             self.context.count(Fault::Diverged);
@@ -118,8 +174,22 @@ impl World {
 
     /// A node has heard whether the others can do without its disk.
     pub(super) fn leave(&mut self, id: NodeId, verdict: Option<bool>) {
-        if verdict == Some(true) && self.context.faulty {
+        // A damaged disk and an empty one are two, and the others know of the empty one only.
+        let others_are_sound = self.nodes.values().all(|node| !node.rotten || node.id == id);
+        if verdict == Some(true) && self.context.faulty && others_are_sound {
             self.die(id, Death::Wipe);
         }
+    }
+
+    /// Whether a majority of all nodes runs and votes on sound disks, without this one.
+    pub(super) fn others_suffice(&self, id: NodeId) -> bool {
+        let others = self.nodes.values().filter(|node| node.id != id);
+        let settled = others.filter(|node| {
+            !node.rotten
+                && node
+                    .running()
+                    .is_some_and(|running| running.replica.membership().is_voter(running.raft_id))
+        });
+        settled.count() > self.nodes.len() / 2
     }
 }

@@ -42,7 +42,7 @@ impl Context {
     pub(super) fn new(options: Options, keeps_lines: bool) -> Self {
         Context {
             now_ms: 0,
-            trace: Trace::new(keeps_lines, options.verbose),
+            trace: Trace::new(keeps_lines, options.keeps_trace, options.verbose),
             faults: FaultCounts::default(),
             faulty: true,
             random: ChaCha8Rng::seed_from_u64(options.seed),

@@ -3,9 +3,23 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// A class of faults, or of behaviour that faults should provoke. One that never happens is not tested.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Fault {
+/// Declares the classes, and the list of all of them.
+macro_rules! faults {
+    ($($(#[$about:meta])* $name:ident,)*) => {
+        /// A class of faults, or of behaviour that faults should provoke. One that never happens is not tested.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Fault {
+            $($(#[$about])* $name,)*
+        }
+
+        impl Fault {
+            /// Every class.
+            pub const ALL: &'static [Fault] = &[$(Fault::$name,)*];
+        }
+    };
+}
+
+faults! {
     /// A message was lost, or sent into a partition.
     Loss,
     /// A message came twice.
@@ -14,6 +28,10 @@ pub enum Fault {
     Reorder,
     /// A link held everything back for a while.
     Clog,
+    /// A message found its link's queue full.
+    LinkFull,
+    /// The leader was cut off from all other nodes, but not from its clients.
+    LeaderCutOff,
     /// Nodes were cut off from each other.
     Partition,
     /// Nodes were cut off in one direction only.
@@ -28,8 +46,28 @@ pub enum Fault {
     CrashBetweenOutputs,
     /// A machine stopped right before or after one call to its disk.
     CrashInsideDiskCall,
-    /// A call to the disk failed.
-    StorageError,
+    /// The disk failed to write bytes.
+    WriteFailed,
+    /// The disk failed to sync a file.
+    SyncFailed,
+    /// The disk failed to allocate ahead.
+    AllocateFailed,
+    /// The disk failed to create a file.
+    CreateFailed,
+    /// The disk failed to rename a file.
+    RenameFailed,
+    /// The disk failed to sync a directory.
+    SyncDirectoryFailed,
+    /// A disk had no space left for a while.
+    DiskFull,
+    /// The log's thread had to wait for space.
+    WaitedForSpace,
+    /// A bit of a log's file changed while its process was down.
+    BitRot,
+    /// A log's file was as it had been some time before when its process came back.
+    StaleFile,
+    /// A directory was set aside because it had lost what it had acknowledged.
+    SetAside,
     /// A process stood still for a while.
     Pause,
     /// A sync took ten times as long as others.
@@ -124,70 +162,6 @@ pub enum Fault {
     FailedRead,
 }
 
-impl Fault {
-    /// Every class.
-    pub const ALL: [Fault; 58] = [
-        Fault::Loss,
-        Fault::Repeat,
-        Fault::Reorder,
-        Fault::Clog,
-        Fault::Partition,
-        Fault::OneWayPartition,
-        Fault::Kill,
-        Fault::PowerLoss,
-        Fault::CrashWithWriteInFlight,
-        Fault::CrashBetweenOutputs,
-        Fault::CrashInsideDiskCall,
-        Fault::StorageError,
-        Fault::Pause,
-        Fault::SlowSync,
-        Fault::Wipe,
-        Fault::ClockJump,
-        Fault::BackendLost,
-        Fault::HandOver,
-        Fault::ChangeOfLeader,
-        Fault::ChangeOfMembers,
-        Fault::Operation,
-        Fault::OperationDone,
-        Fault::OperationRefused,
-        Fault::Removed,
-        Fault::Move,
-        Fault::Fetch,
-        Fault::ReplayFromLog,
-        Fault::TornTail,
-        Fault::NoLeader,
-        Fault::Overloaded,
-        Fault::Unknown,
-        Fault::ClientTimeout,
-        Fault::Retry,
-        Fault::AnsweredRetry,
-        Fault::SessionExpired,
-        Fault::SnapshotTaken,
-        Fault::LogCut,
-        Fault::SnapshotOffered,
-        Fault::SnapshotPieceAgain,
-        Fault::SnapshotInstalled,
-        Fault::SnapshotResumed,
-        Fault::SnapshotDamaged,
-        Fault::SnapshotRestored,
-        Fault::CrashWithSnapshotUnwritten,
-        Fault::CrashWhileSnapshotArrives,
-        Fault::ModelCrashes,
-        Fault::ModelHangs,
-        Fault::Held,
-        Fault::Quarantined,
-        Fault::TriedAgain,
-        Fault::BackendDown,
-        Fault::BackendSlow,
-        Fault::Diverged,
-        Fault::DivergenceFound,
-        Fault::LinearizableRead,
-        Fault::LocalRead,
-        Fault::StaleRead,
-        Fault::FailedRead,
-    ];
-}
-
 /// How often each class happened.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FaultCounts(BTreeMap<Fault, u64>);
@@ -206,7 +180,19 @@ impl FaultCounts {
 
     /// The classes that did not happen.
     pub fn missing(&self) -> Vec<Fault> {
-        Fault::ALL.into_iter().filter(|fault| !self.0.contains_key(fault)).collect()
+        Fault::ALL.iter().copied().filter(|fault| !self.0.contains_key(fault)).collect()
+    }
+
+    /// Every class with how often it happened, those that did not included.
+    pub fn iter(&self) -> impl Iterator<Item = (Fault, u64)> {
+        Fault::ALL.iter().map(|fault| (*fault, self.0.get(fault).copied().unwrap_or(0)))
+    }
+}
+
+impl FaultCounts {
+    /// One line for each class, with how often it happened.
+    pub fn table(&self) -> String {
+        self.iter().map(|(fault, count)| format!("{:<24} {count:>14}\n", format!("{fault:?}"))).collect()
     }
 }
 

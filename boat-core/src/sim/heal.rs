@@ -43,6 +43,10 @@ impl World {
         for id in ids {
             let Some(node) = self.nodes.get_mut(&id) else { continue };
             node.paused_until_ms = 0;
+            if node.is_full() {
+                node.make_space();
+                self.context.after(1, Event::LookAtSpace(id));
+            }
             if let Some(running) = node.running_mut() {
                 running.replay.trouble = Trouble::default();
                 running.schedule(&mut self.context);

@@ -19,6 +19,7 @@
 //! # Ok::<(), Box<boat_core::sim::Found>>(())
 //! ```
 
+mod asking;
 mod chaos;
 mod check;
 mod client;
@@ -35,6 +36,7 @@ mod queue;
 mod reads;
 mod replay;
 mod report;
+mod rot;
 mod running;
 mod snapshots;
 mod trace;

@@ -1,10 +1,26 @@
 //! Bugs that the simulator must find: each is one that a careless driver or applier could have.
 
-/// A bug, put in from outside: what is tested stays as it is, and is used wrongly.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Mutant {
+/// Declares the mutants, and the list of all of them.
+macro_rules! mutants {
+    ($($(#[$about:meta])* $name:ident,)*) => {
+        /// A bug, put in from outside: what is tested stays as it is, and is used wrongly.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Mutant {
+            $($(#[$about])* $name,)*
+        }
+
+        impl Mutant {
+            /// Every one.
+            pub const ALL: &'static [Mutant] = &[$(Mutant::$name,)*];
+        }
+    };
+}
+
+mutants! {
     /// A write is reported durable when it was only written.
     AckBeforeSync,
+    /// A message leaves before the write that it depends on has even begun.
+    SendEarly,
     /// A restarted node does not remember its vote.
     ForgetVote,
     /// Retries are not recognized.
@@ -29,23 +45,4 @@ pub enum Mutant {
     StaleRead,
     /// A read is answered as soon as a leader has said what it must see, before that is applied.
     ReadBeforeApplied,
-}
-
-impl Mutant {
-    /// Every one.
-    pub const ALL: [Mutant; 13] = [
-        Mutant::AckBeforeSync,
-        Mutant::ForgetVote,
-        Mutant::SkipSessionCheck,
-        Mutant::ApplyTwiceAfterRestart,
-        Mutant::UnknownCalledDefinite,
-        Mutant::KeepIdentityAfterWipe,
-        Mutant::ReadWallClock,
-        Mutant::AnswerFromAnotherRequest,
-        Mutant::LeaveSessionsOutOfSnapshots,
-        Mutant::AcceptOldSnapshot,
-        Mutant::QuarantineWithoutHolds,
-        Mutant::StaleRead,
-        Mutant::ReadBeforeApplied,
-    ];
 }

@@ -39,6 +39,8 @@ struct Link {
     cut: bool,
     clogged_until_ms: u64,
     latest_ms: u64,
+    /// How many messages are on their way.
+    messages: usize,
     connection: Option<Connection>,
 }
 
@@ -87,6 +89,11 @@ impl Network {
             1
         };
         for _ in 0..copies {
+            if context.faulty && link.messages >= context.options.link_messages_max {
+                context.count(Fault::LinkFull);
+                return;
+            }
+            link.messages += 1;
             let mean_ms = if context.faulty { context.options.delay_ms_mean } else { 1 };
             let slow = context.faulty && context.up_to(SLOW_ONE_IN - 1) == 0;
             let delay_ms = context.up_to(2 * mean_ms) * if slow { 10 } else { 1 };
@@ -100,9 +107,10 @@ impl Network {
         }
     }
 
-    /// Whether what was sent over this connection still arrives.
-    pub(super) fn delivers(&self, packet: &Packet, to_life: Life) -> bool {
-        let Some(link) = self.0.get(&(packet.from, packet.to)) else { return false };
+    /// A message is at its link's end: whether what was sent over this connection still arrives.
+    pub(super) fn delivers(&mut self, packet: &Packet, to_life: Life) -> bool {
+        let Some(link) = self.0.get_mut(&(packet.from, packet.to)) else { return false };
+        link.messages = link.messages.saturating_sub(1);
         let superseded = link.connection.is_some_and(|now| now.from_life > packet.connection.from_life);
         !link.cut && packet.connection.to_life == to_life && !superseded
     }
@@ -149,6 +157,13 @@ impl Network {
         }
         if happened {
             context.count(if one_way { Fault::OneWayPartition } else { Fault::Partition });
+        }
+    }
+
+    /// Cuts one node off from all others.
+    pub(super) fn cut_off(&mut self, node: NodeId) {
+        for ((from, to), link) in &mut self.0 {
+            link.cut |= *from == node || *to == node;
         }
     }
 

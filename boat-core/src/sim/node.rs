@@ -7,12 +7,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Mutant;
-use super::check::Checker;
+use super::asking::Asking;
+use super::check::{Checker, Violation};
 use super::context::{Checked, Context};
 use super::faults::Fault;
 use super::model::HashChain;
 use super::queue::{Event, Life};
 use super::reads::Read;
+use super::rot::{self, OldFile};
 use super::running::Running;
 use super::waiters::{Attempt, Reply};
 use super::writer::{self, Armed, Trouble};
@@ -68,6 +70,8 @@ pub(super) enum Effect {
     /// It has become a member: its connections are made anew.
     Adopted,
     MayLeave(Option<bool>),
+    /// Its directory lost what it had acknowledged: it says so in there, and ends.
+    Unusable(String),
     Operated(OperationToken, OperationResult),
     Die(Death),
 }
@@ -77,6 +81,7 @@ pub(super) enum Effect {
 pub(super) enum Process {
     Down,
     Empty(Box<Empty>),
+    Asking(Box<Asking>),
     Running(Box<Running>),
 }
 
@@ -103,6 +108,11 @@ pub(super) struct Node {
     joins: bool,
     pub(super) moves: u32,
     disk: SimFiles,
+    /// Whether no space is left on the disk.
+    full: bool,
+    /// Whether the log was damaged, and nobody has noticed yet.
+    pub(super) rotten: bool,
+    old_file: Option<OldFile>,
     armed: Option<Armed>,
     inbox: Vec<NodeInput>,
     has_tick: bool,
@@ -125,6 +135,9 @@ impl Node {
             paused_until_ms: 0,
             members,
             disk: SimFiles::new(),
+            full: false,
+            rotten: false,
+            old_file: None,
             armed: None,
             inbox: Vec::new(),
             has_tick: false,
@@ -138,6 +151,7 @@ impl Node {
         match &self.process {
             Process::Down => None,
             Process::Empty(empty) => empty.addresses.dialed(peer),
+            Process::Asking(asking) => asking.members.address(peer),
             Process::Running(running) => running.addresses.dialed(peer),
         }
     }
@@ -169,8 +183,61 @@ impl Node {
         if let Process::Running(running) = &mut self.process { Some(running) } else { None }
     }
 
+    /// What the process says of itself in handshakes.
     pub(super) fn raft_id(&self) -> Option<RaftId> {
-        self.running().map(|running| running.raft_id)
+        match &self.process {
+            Process::Running(running) => Some(running.raft_id),
+            Process::Asking(asking) => Some(asking.raft_id),
+            Process::Down | Process::Empty(_) => None,
+        }
+    }
+
+    /// Whether no space is left on the disk.
+    pub(super) fn is_full(&self) -> bool {
+        self.full
+    }
+
+    /// So many more bytes fit on the disk, and no more.
+    pub(super) fn fill(&mut self, left_bytes: u64) {
+        self.full = true;
+        self.disk.set_bytes_max(Some(self.disk.bytes() + left_bytes));
+    }
+
+    /// There is space on the disk again.
+    pub(super) fn make_space(&mut self) {
+        self.full = false;
+        self.disk.set_bytes_max(None);
+    }
+
+    /// Keeps one of the log's files as it is now: the disk may bring it back later.
+    pub(super) fn remember_file(&mut self, context: &mut Context) {
+        self.old_file = rot::remember(context, &self.disk).or(self.old_file.take());
+    }
+
+    /// The disk of a process that is down loses something.
+    pub(super) fn rot(&mut self, context: &mut Context) {
+        let old = if context.chance(500) { self.old_file.take() } else { None };
+        if let Some(what) = rot::strike(context, &self.disk, old) {
+            self.rotten = true;
+            let id = self.id;
+            context.note(u64::from(id.0), || format!("node {id}: {what}"));
+        }
+    }
+
+    /// The directory lost what it had acknowledged: that is written into it. How the process ends.
+    pub(super) fn mark_stale(&mut self, context: &mut Context, why: &str) -> Checked<Death> {
+        let id = self.id;
+        context.note(u64::from(id.0), || format!("node {id} finds its directory unusable: {why}"));
+        if !self.rotten {
+            let what = format!("node {id}: {why}");
+            return Err(Violation { invariant: "S9 memory", what });
+        }
+        let armed = self.running().map_or(self.armed, |running| running.writer.armed);
+        match Directory::mark_stale(&self.disk, Path::new("data"), why) {
+            Ok(()) => Ok(Death::Kill),
+            Err(_) if self.full => Ok(Death::Kill),
+            Err(error) => writer::judge(context, armed, &error).map(Death::of),
+        }
     }
 
     pub(super) fn is_paused(&self, now_ms: u64) -> bool {
@@ -194,7 +261,7 @@ impl Node {
         let (id, life) = (self.id, self.life);
         context.note(life, || format!("node {id} starts (life {life})"));
         writer::arm(context, &self.disk, &mut self.armed);
-        let birth = Birth(u128::from(context.word()) << 64 | u128::from(context.word()));
+        let birth = draw_birth(context);
         let files = Arc::new(self.disk.clone());
         let opened = Directory::open(files, Path::new("data"), id, birth);
         context.after(context.now_ms % super::options::TICK_MS, Event::Tick(id, life));
@@ -226,8 +293,16 @@ impl Node {
         {
             return self.failed(context, &error);
         }
-        if let Some(known) = directory.genesis().cloned() {
-            return self.open(context, checker, &directory, known);
+        let genesis = directory.genesis().cloned();
+        match (directory.stale(), genesis) {
+            (Err(error), _) => return self.failed(context, &error),
+            (Ok(Some(_)), None) => return self.begin_anew(context, checker, directory),
+            (Ok(Some(_)), Some((_, raft_id))) => {
+                self.ask(context, directory, raft_id);
+                return Ok(Vec::new());
+            }
+            (Ok(None), Some(known)) => return self.open(context, checker, directory, known),
+            (Ok(None), None) => {}
         }
         let limits: SessionLimits = context.options.limits;
         let founding =
@@ -244,11 +319,11 @@ impl Node {
         &mut self,
         context: &mut Context,
         checker: &mut Checker,
-        directory: &Directory,
+        directory: Directory,
         known: (Genesis, RaftId),
     ) -> Checked<Vec<Effect>> {
-        let place = (self.id, self.life);
-        match Running::open(context, checker, directory, &self.members, place, known) {
+        let (place, raft_id) = ((self.id, self.life), known.1);
+        match Running::open(context, checker, &directory, &self.members, place, known) {
             Ok(mut running) => {
                 running.writer.armed = self.armed;
                 if let Some(model) = self.remains.0.take() {
@@ -258,24 +333,58 @@ impl Node {
                 self.process = Process::Running(Box::new(running));
                 Ok(Vec::new())
             }
+            Err(Trouble::Log(error)) if error.is_loss() && self.rotten => {
+                let id = self.id;
+                context.note(u64::from(id.0), || format!("node {id} cannot use its log: {error}"));
+                self.ask(context, directory, raft_id);
+                Ok(Vec::new())
+            }
             Err(Trouble::Log(error)) => self.failed(context, &error),
             Err(Trouble::Disk(error)) => self.failed(context, &error),
             Err(Trouble::Wrong(violation)) => Err(violation),
         }
     }
 
+    /// Asks the others whether they can do without what stands in the directory.
+    fn ask(&mut self, context: &mut Context, directory: Directory, raft_id: RaftId) {
+        let asking = Asking::new(context, directory, raft_id, self.members.clone());
+        self.process = Process::Asking(Box::new(asking));
+    }
+
+    /// Keeps what stands in the directory aside, and goes on as an empty node.
+    fn begin_anew(
+        &mut self,
+        context: &mut Context,
+        checker: &mut Checker,
+        mut directory: Directory,
+    ) -> Checked<Vec<Effect>> {
+        let birth = draw_birth(context);
+        if let Err(error) = directory.set_aside(birth) {
+            return self.failed(context, &error);
+        }
+        let id = self.id;
+        context.count(Fault::SetAside);
+        context.note(u64::from(id.0), || format!("node {id} sets its directory aside"));
+        (self.rotten, self.old_file) = (false, None);
+        let mut effects = self.enter(context, checker, directory)?;
+        effects.push(Effect::Adopted);
+        Ok(effects)
+    }
+
     /// A process that cannot use its disk ends.
     fn failed(&mut self, context: &mut Context, error: &dyn std::fmt::Display) -> Checked<Vec<Effect>> {
-        let death = match writer::judge(context, self.armed, error)? {
-            Armed::Stop => Death::PowerLoss,
-            Armed::Fail => Death::Kill,
+        let armed = self.running().map_or(self.armed, |running| running.writer.armed);
+        let death = match armed {
+            // Nothing is allocated ahead for a start.
+            None if self.full => Death::Kill,
+            _ => Death::of(writer::judge(context, armed, error)?),
         };
         Ok(vec![Effect::Die(death)])
     }
 
-    /// Ends the process, whatever it was doing.
+    /// Ends the process, whatever it was doing. How it ended, as drawn.
     /// `may_move`: it may come back at another address.
-    pub(super) fn die(&mut self, context: &mut Context, death: Death, may_move: bool) {
+    pub(super) fn die(&mut self, context: &mut Context, death: Death, may_move: bool) -> Death {
         if let Some(running) = self.running() {
             running.snapshots.count_crash(context);
         }
@@ -317,6 +426,7 @@ impl Node {
             Death::Wipe => {
                 context.count(Fault::Wipe);
                 self.disk = SimFiles::new();
+                (self.full, self.rotten, self.old_file) = (false, false, None);
             }
         }
         if may_move && context.fault(context.options.move_per_mille) {
@@ -326,6 +436,7 @@ impl Node {
         self.paused_until_ms = 0;
         self.inbox.clear();
         (self.has_tick, self.woken) = (false, false);
+        death
     }
 
     /// Puts something into the process's inbox, and wakes it.
@@ -360,6 +471,17 @@ impl Node {
                 writer::arm(context, &self.disk, &mut running.writer.armed);
                 running.wake(context, checker, clock_ms, inputs)
             }
+            Process::Asking(asking) => {
+                let mut effects = Vec::new();
+                if !asking.wake(inputs, &mut effects) {
+                    return Ok(effects);
+                }
+                let Process::Asking(asking) = std::mem::replace(&mut self.process, Process::Down) else {
+                    return Ok(effects);
+                };
+                effects.extend(self.begin_anew(context, checker, asking.directory)?);
+                Ok(effects)
+            }
             Process::Empty(empty) => {
                 let (effects, adopted) = empty.wake(inputs);
                 match adopted {
@@ -384,12 +506,17 @@ impl Node {
         let mut directory = empty.directory;
         let stored: Result<(), Error> = directory.adopt(genesis.clone(), raft_id);
         effects.extend(match stored {
-            Ok(()) => self.open(context, checker, &directory, (genesis, raft_id))?,
+            Ok(()) => self.open(context, checker, directory, (genesis, raft_id))?,
             Err(error) => self.failed(context, &error)?,
         });
         effects.push(Effect::Adopted);
         Ok(effects)
     }
+}
+
+/// The name of a new directory.
+fn draw_birth(context: &mut Context) -> Birth {
+    Birth(u128::from(context.word()) << 64 | u128::from(context.word()))
 }
 
 impl Empty {

@@ -33,6 +33,10 @@ pub struct Options {
     pub repeat_per_mille: u32,
     /// How likely a link is clogged, at each drawing of faults.
     pub clog_per_mille: u32,
+    /// How many messages a link holds, at most.
+    pub link_messages_max: usize,
+    /// How likely the leader is cut off from all other nodes, at each drawing of faults.
+    pub leader_cut_per_mille: u32,
     /// How likely a partition begins, at each drawing of faults.
     pub partition_per_mille: u32,
     /// How likely a partition ends, at each drawing of faults.
@@ -43,6 +47,10 @@ pub struct Options {
     pub power_loss_per_mille: u32,
     /// How likely a call to the disk fails or is a machine's last, for each write of the log.
     pub disk_fault_per_mille: u32,
+    /// How likely a disk becomes full, at each drawing of faults.
+    pub disk_full_per_mille: u32,
+    /// How likely the files of a log are damaged while its process is down, where the others can do without them.
+    pub rot_per_mille: u32,
     /// How likely a node is paused, at each drawing of faults.
     pub pause_per_mille: u32,
     /// How long a sync takes, at most.
@@ -91,6 +99,8 @@ pub struct Options {
     pub limits: SessionLimits,
     /// A bug to put in.
     pub mutant: Option<Mutant>,
+    /// Whether to keep the whole trace: [`Report::trace`](super::Report::trace).
+    pub keeps_trace: bool,
     /// Whether to write the trace to standard error as it goes.
     pub verbose: bool,
 }
@@ -153,7 +163,12 @@ impl Options {
             snapshot_bytes_per_tick: one_of(draw, &[300, 1 << 20]),
             snapshot_rot_per_mille: one_of(draw, &[0, 100]),
             limits,
+            link_messages_max: one_of(draw, &[2, 8, 20, 4_096, 4_096]),
+            leader_cut_per_mille: one_of(draw, &[0, 1, 3]),
+            disk_full_per_mille: one_of(draw, &[0, 0, 1, 3]),
+            rot_per_mille: one_of(draw, &[0, 100, 500]),
             mutant: None,
+            keeps_trace: false,
             verbose: false,
         }
     }

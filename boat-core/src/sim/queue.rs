@@ -16,6 +16,8 @@ pub(super) enum Event {
     Wake(NodeId, Life),
     /// The log thread's write has ended.
     WriteDone(NodeId, Life),
+    /// The log thread tries again to write to a disk that was full.
+    WriteAgain(NodeId, Life),
     /// The applier takes its next helping.
     Apply(NodeId, Life),
     /// The snapshot that was frozen is written.
@@ -28,6 +30,10 @@ pub(super) enum Event {
     Deliver(Packet),
     /// One side of a link looks after its connection.
     Connect(NodeId, NodeId),
+    /// A disk has space again.
+    Space(NodeId),
+    /// A log's thread looks how much space its disk has.
+    LookAtSpace(NodeId),
     /// A process starts.
     Start(NodeId),
     /// A client does something new.

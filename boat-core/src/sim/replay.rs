@@ -13,7 +13,7 @@ use super::faults::Fault;
 use super::model::{HashChain, Poison};
 use super::writer;
 use crate::apply::{Applied, Applier, Batch, SessionLimits};
-use crate::log::{LogEntry, LogReader};
+use crate::log::{LogEntry, LogError, LogReader};
 use crate::quarantine::{Decisions, Quarantine, Run};
 use crate::replica::{Condition, RequestId};
 use crate::snapshot::{Kept, SnapshotStore};
@@ -242,7 +242,7 @@ impl Replay {
         checker: &mut Checker,
         reader: &LogReader,
         clock_ms: u64,
-    ) -> Checked<Helping> {
+    ) -> Result<Helping, writer::Trouble> {
         if context.now_ms < self.trouble.down_until_ms {
             return Ok(Helping::default());
         }
@@ -266,7 +266,12 @@ impl Replay {
     }
 
     /// Takes the next entries into the batch.
-    fn admit(&mut self, context: &mut Context, checker: &mut Checker, reader: &LogReader) -> Checked {
+    fn admit(
+        &mut self,
+        context: &mut Context,
+        checker: &mut Checker,
+        reader: &LogReader,
+    ) -> Result<(), writer::Trouble> {
         let most = context.options.apply_entries_max;
         let most = 1 + context.up_to(most.saturating_sub(1) as u64) as usize;
         for entry in &self.pull(context, reader, most)? {
@@ -282,7 +287,12 @@ impl Replay {
         Ok(())
     }
 
-    fn pull(&mut self, context: &mut Context, reader: &LogReader, most: usize) -> Checked<Vec<LogEntry>> {
+    fn pull(
+        &mut self,
+        context: &mut Context,
+        reader: &LogReader,
+        most: usize,
+    ) -> Result<Vec<LogEntry>, LogError> {
         let next = self.next_index();
         if next > self.committed {
             return Ok(Vec::new());
@@ -296,11 +306,7 @@ impl Replay {
         }
         context.count(Fault::ReplayFromLog);
         let high = (next + most as u64).min(self.committed + 1);
-        let read = reader.entries(next, high, READ_BYTES_MAX);
-        read.map_err(|error| Violation {
-            invariant: "committed entries are readable",
-            what: format!("node {}: {error}", self.node),
-        })
+        reader.entries(next, high, READ_BYTES_MAX)
     }
 
     /// Runs the batch's calls as far as it goes. Some: the model crashed, and whether there is a new hold.

@@ -25,6 +25,8 @@ pub struct Report {
     pub alike_ms: u64,
     /// Which faults happened, and how often.
     pub faults: FaultCounts,
+    /// All that happened, if [`Options::keeps_trace`] asked for it.
+    pub trace: Vec<String>,
 }
 
 /// A violation: what must never be, was.
@@ -87,6 +89,7 @@ fn attempt(options: &Options, keeps_lines: bool) -> Result<Report, Found> {
             served_ms: healing.as_ref().and_then(|healing| healing.served_ms).unwrap_or(0),
             alike_ms: healing.as_ref().and_then(|healing| healing.alike_ms).unwrap_or(0),
             faults: context.faults,
+            trace: if options.keeps_trace { context.trace.into_lines() } else { Vec::new() },
         }),
         Ok(Err(violation)) => Err(found(violation, context.trace.into_lines())),
         Err(panic) => {

@@ -178,11 +178,14 @@ impl Running {
                 },
             };
             self.before(checker, &input);
-            let stepped = self.replica.step(clock_ms, input, &mut outputs);
-            if matches!(stepped, Err(Fatal::Removed { .. })) {
-                return self.end_removed(outputs, effects);
+            match self.replica.step(clock_ms, input, &mut outputs) {
+                Ok(()) => {}
+                Err(Fatal::Removed { .. }) => return self.end_removed(outputs, effects),
+                Err(fatal) => {
+                    effects.push(unusable(self.node, &fatal)?);
+                    return Ok(effects);
+                }
             }
-            stepped.map_err(|error| broken(self.node, &error))?;
             self.observe(context, checker)?;
             // At once: who asks again after this failure must not be told of it.
             for (id, failure) in take_failed(&mut outputs) {
@@ -287,6 +290,9 @@ impl Running {
             Output::Append { mark, write, sync } => {
                 self.note_start(context, write.start);
                 self.writer.push(checker, mark, write, sync);
+                if context.options.mutant == Some(Mutant::SendEarly) {
+                    effects.push(Effect::Input(Input::Persisted(mark)));
+                }
                 // The log's thread may look at any time.
                 if context.chance(300) {
                     self.write(context, effects)?;
@@ -357,8 +363,25 @@ impl Running {
 
     /// Has the log's thread begin a write.
     fn write(&mut self, context: &mut Context, effects: &mut Vec<Effect>) -> Checked {
-        let disk_fault = self.writer.begin(context, self.node, self.life);
-        match disk_fault {
+        let begun = self.writer.begin(context, self.node, self.life);
+        self.begun(context, begun, effects)
+    }
+
+    /// The log's thread tries a full disk again.
+    pub(super) fn write_again(&mut self, context: &mut Context) -> Checked<Vec<Effect>> {
+        let mut effects = Vec::new();
+        let begun = self.writer.again(context, self.node, self.life);
+        self.begun(context, begun, &mut effects)?;
+        Ok(effects)
+    }
+
+    fn begun(
+        &self,
+        context: &mut Context,
+        begun: Result<Option<u64>, LogError>,
+        effects: &mut Vec<Effect>,
+    ) -> Checked {
+        match begun {
             Ok(None) => {}
             Ok(Some(mark)) => effects.push(Effect::Input(Input::Persisted(mark))),
             Err(error) => effects.push(self.disk_trouble(context, &error)?),
@@ -375,10 +398,13 @@ impl Running {
     ) -> Checked<Vec<Effect>> {
         let mut effects = Vec::new();
         match self.writer.end(checker, clock_ms) {
-            Ok(Some(mark)) if context.options.mutant != Some(Mutant::AckBeforeSync) => {
-                effects.push(Effect::Input(Input::Persisted(mark)));
+            Ok(Some(mark)) => {
+                let told = matches!(context.options.mutant, Some(Mutant::AckBeforeSync | Mutant::SendEarly));
+                if !told {
+                    effects.push(Effect::Input(Input::Persisted(mark)));
+                }
             }
-            Ok(_) => {}
+            Ok(None) => {}
             Err(Trouble::Wrong(violation)) => return Err(violation),
             Err(Trouble::Log(error)) => {
                 effects.push(self.disk_trouble(context, &error)?);
@@ -399,14 +425,15 @@ impl Running {
     }
 
     /// Reads entries that a follower lacks.
-    pub(super) fn fetched(&self, range: FetchRange) -> Checked<Input> {
+    pub(super) fn fetched(&self, range: FetchRange) -> Checked<Effect> {
         let FetchRange { low, high, bytes_max } = range;
         match self.reader.entries(low, high, bytes_max) {
-            Ok(entries) => Ok(Input::Fetched { low, entries }),
+            Ok(entries) => Ok(Effect::Input(Input::Fetched { low, entries })),
             // They were cut off meanwhile.
             Err(LogError::OutOfRange { first_index, .. }) if low < first_index => {
-                Ok(Input::Fetched { low, entries: Vec::new() })
+                Ok(Effect::Input(Input::Fetched { low, entries: Vec::new() }))
             }
+            Err(error) if error.is_loss() => Ok(Effect::Unusable(error.to_string())),
             Err(error) => Err(Violation {
                 invariant: "what is fetched is readable",
                 what: format!("node {}: entries {low} to {high}: {error}", self.node),
@@ -534,7 +561,16 @@ impl Running {
         if self.replay.is_fresh {
             self.restore(context, checker)?;
         }
-        let Helping { answers: all, holds } = self.replay.run(context, checker, &self.reader, clock_ms)?;
+        let Helping { answers: all, holds } = match self.replay.run(context, checker, &self.reader, clock_ms)
+        {
+            Err(Trouble::Log(error)) if error.is_loss() => {
+                return Ok(vec![Effect::Unusable(error.to_string())]);
+            }
+            Err(Trouble::Wrong(violation)) => return Err(violation),
+            Err(Trouble::Log(error)) => return Err(unreadable(self.node, &error)),
+            Err(Trouble::Disk(error)) => return Err(unreadable(self.node, &error)),
+            Ok(helping) => helping,
+        };
         let (mut effects, mut answered) = (Vec::new(), Vec::new());
         if holds {
             self.keep_quarantine(context, &mut effects)?;
@@ -589,6 +625,18 @@ fn broken(node: NodeId, fatal: &Fatal) -> Violation {
     Violation { invariant: "no replica is asked for what cannot be", what: format!("node {node}: {fatal}") }
 }
 
+fn unreadable(node: NodeId, error: &dyn std::fmt::Display) -> Violation {
+    Violation { invariant: "committed entries are readable", what: format!("node {node}: {error}") }
+}
+
+/// What a replica that cannot go on means: its directory went back in time, or it was asked for what cannot be.
+fn unusable(node: NodeId, fatal: &Fatal) -> Checked<Effect> {
+    match fatal {
+        Fatal::WentBack { .. } | Fatal::CommittedConflict { .. } => Ok(Effect::Unusable(fatal.to_string())),
+        _ => Err(broken(node, fatal)),
+    }
+}
+
 fn describe(node: NodeId, membership: &Membership) -> String {
     let Membership { index, voters, learners, voters_outgoing, .. } = membership;
     let list = |ids: &[RaftId]| ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
@@ -604,7 +652,7 @@ impl Death {
     pub(super) fn of(armed: Armed) -> Death {
         match armed {
             Armed::Stop => Death::PowerLoss,
-            Armed::Fail => Death::Kill,
+            Armed::Fail(_) => Death::Kill,
         }
     }
 }

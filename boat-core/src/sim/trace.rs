@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-/// How many lines are kept.
+/// How many lines are kept of a run that found something.
 const LINES_MAX: usize = 120;
 
 /// The trace of one run.
@@ -12,15 +12,20 @@ const LINES_MAX: usize = 120;
 pub(super) struct Trace {
     hash: u64,
     steps: u64,
-    /// Whether lines are kept: they cost more than the run itself.
-    keeps_lines: bool,
+    /// How many lines are kept: they cost more than the run itself.
+    lines_max: usize,
     verbose: bool,
     lines: VecDeque<String>,
 }
 
 impl Trace {
-    pub(super) fn new(keeps_lines: bool, verbose: bool) -> Self {
-        Trace { keeps_lines: keeps_lines || verbose, verbose, ..Trace::default() }
+    pub(super) fn new(keeps_lines: bool, keeps_all: bool, verbose: bool) -> Self {
+        let lines_max = match (keeps_all, keeps_lines || verbose) {
+            (true, _) => usize::MAX,
+            (false, true) => LINES_MAX,
+            (false, false) => 0,
+        };
+        Trace { lines_max, verbose, ..Trace::default() }
     }
 
     /// Takes something that happened into the hash.
@@ -36,7 +41,7 @@ impl Trace {
     /// Notes that `what` happened; `detail` says it in words.
     pub(super) fn note(&mut self, now_ms: u64, what: u64, detail: impl FnOnce() -> String) {
         self.mix(now_ms, what);
-        if self.keeps_lines {
+        if self.lines_max > 0 {
             let line = format!("{now_ms:>6} ms  {}", detail());
             if self.verbose {
                 #[expect(clippy::print_stderr, reason = "asked for, to follow a run")]
@@ -44,7 +49,7 @@ impl Trace {
                     eprintln!("{line}");
                 }
             }
-            if self.lines.len() >= LINES_MAX {
+            if self.lines.len() >= self.lines_max {
                 self.lines.pop_front();
             }
             self.lines.push_back(line);

@@ -109,6 +109,10 @@ impl World {
                 let running = node.running_mut();
                 running.map_or(Ok(Vec::new()), |running| running.written(context, checker, clock_ms))
             })?,
+            Event::WriteAgain(id, life) => self.with_life(id, life, |node, context, _| {
+                let running = node.running_mut();
+                running.map_or(Ok(Vec::new()), |running| running.write_again(context))
+            })?,
             Event::Apply(id, life) => self.apply(id, life)?,
             Event::SnapshotWrite(id, life) => self.with_life(id, life, |node, context, _| {
                 node.running_mut().map_or(Ok(Vec::new()), |running| running.write_snapshot(context))
@@ -118,10 +122,12 @@ impl World {
             })?,
             Event::FetchDone(id, life, range) => self.with_life(id, life, |node, _, _| {
                 let Some(running) = node.running() else { return Ok(Vec::new()) };
-                Ok(vec![Effect::Input(running.fetched(range)?)])
+                Ok(vec![running.fetched(range)?])
             })?,
             Event::Deliver(packet) => self.deliver(packet),
             Event::Connect(from, to) => self.connect(from, to),
+            Event::Space(id) => self.make_space(id),
+            Event::LookAtSpace(id) => self.look_at_space(id),
             Event::Start(id) => self.start(id)?,
             Event::Act(client) => self.act(client),
             Event::GiveUp(attempt) => self.give_up(attempt),
@@ -202,6 +208,11 @@ impl World {
                 Effect::Input(input) => self.put(id, NodeInput::Replica(input)),
                 Effect::Adopted => self.renew(id),
                 Effect::MayLeave(verdict) => self.leave(id, verdict),
+                Effect::Unusable(why) => {
+                    let Some(node) = self.nodes.get_mut(&id) else { continue };
+                    let death = node.mark_stale(&mut self.context, &why)?;
+                    self.die(id, death);
+                }
                 Effect::Operated(token, result) => self.operated(token, &result)?,
                 Effect::Die(death) => self.die(id, death),
             }
@@ -216,9 +227,14 @@ impl World {
     }
 
     pub(super) fn die(&mut self, id: NodeId, death: Death) {
-        let may_move = self.may_move(id, death);
+        let (may_move, sufficient) = (self.may_move(id, death), self.others_suffice(id));
         let Some(node) = self.nodes.get_mut(&id) else { return };
-        node.die(&mut self.context, death, may_move);
+        let was_member = node.running().is_some();
+        let death = node.die(&mut self.context, death, may_move);
+        let rots = death == Death::Kill && was_member && sufficient && !node.rotten;
+        if rots && self.context.fault(self.context.options.rot_per_mille) {
+            node.rot(&mut self.context);
+        }
         let wait_ms = if self.context.faulty { 1 + self.context.up_to(DOWN_MS_MAX) } else { 1 };
         self.context.after(wait_ms, Event::Start(id));
     }

@@ -1,5 +1,7 @@
 //! What the log's thread does in production: takes whatever writes have gathered, and syncs once for all of them.
 
+use std::collections::VecDeque;
+
 use super::Mutant;
 use super::check::{Checker, Violation};
 use super::context::{Checked, Context};
@@ -11,14 +13,16 @@ use crate::{NodeId, RaftId};
 
 /// How far ahead a disk fault is armed, in calls of its kind.
 const FAULT_CALLS_AHEAD_MAX: u64 = 2;
-/// The calls that are made to fail.
-const FAILING: [CallKind; 6] = [
-    CallKind::Write,
-    CallKind::SyncData,
-    CallKind::Allocate,
-    CallKind::Create,
-    CallKind::Rename,
-    CallKind::SyncDirectory,
+/// How long the log's thread waits before it tries a full disk again, in milliseconds.
+const FULL_AGAIN_MS: u64 = 100;
+/// The calls that are made to fail, and what that counts as.
+const FAILING: [(CallKind, Fault); 6] = [
+    (CallKind::Write, Fault::WriteFailed),
+    (CallKind::SyncData, Fault::SyncFailed),
+    (CallKind::Allocate, Fault::AllocateFailed),
+    (CallKind::Create, Fault::CreateFailed),
+    (CallKind::Rename, Fault::RenameFailed),
+    (CallKind::SyncDirectory, Fault::SyncDirectoryFailed),
 ];
 
 /// What a disk is about to do.
@@ -27,7 +31,7 @@ pub(super) enum Armed {
     /// The machine stops.
     Stop,
     /// A call fails.
-    Fail,
+    Fail(Fault),
 }
 
 /// Arms a fault on a disk, now and then.
@@ -36,16 +40,15 @@ pub(super) fn arm(context: &mut Context, disk: &SimFiles, armed: &mut Option<Arm
         return;
     }
     let place = context.up_to(FAILING.len() as u64 - 1) as usize;
-    let (stop, fault) = match context.up_to(4) {
-        0 => (Armed::Fail, DiskFault::Error),
-        1 => (Armed::Fail, DiskFault::Short),
+    let Some((kind, name)) = FAILING.get(place).copied() else { return };
+    let (becomes, fault) = match context.up_to(4) {
+        0 => (Armed::Fail(name), DiskFault::Error),
+        1 => (Armed::Fail(name), DiskFault::Short),
         2 => (Armed::Stop, DiskFault::StopAfter),
         _ => (Armed::Stop, DiskFault::StopBefore),
     };
-    if let Some(kind) = FAILING.get(place) {
-        disk.fail(*kind, context.up_to(FAULT_CALLS_AHEAD_MAX), fault);
-        *armed = Some(stop);
-    }
+    disk.fail(kind, context.up_to(FAULT_CALLS_AHEAD_MAX), fault);
+    *armed = Some(becomes);
 }
 
 /// What a failed call to the disk means: the end of the process if a fault was armed, a violation else.
@@ -60,7 +63,7 @@ pub(super) fn judge(
     };
     context.count(match armed {
         Armed::Stop => Fault::CrashInsideDiskCall,
-        Armed::Fail => Fault::StorageError,
+        Armed::Fail(name) => name,
     });
     Ok(armed)
 }
@@ -113,13 +116,25 @@ pub(super) struct Writer {
     pub(super) log: Log,
     pub(super) armed: Option<Armed>,
     id: RaftId,
-    waiting: Vec<Write>,
+    waiting: VecDeque<Write>,
+    /// What was appended and not written yet, because the disk became full behind it.
+    gathered: Option<Underway>,
+    /// Whether the thread waits for space.
+    stalled: bool,
     underway: Option<Underway>,
 }
 
 impl Writer {
     pub(super) fn new(log: Log, id: RaftId) -> Self {
-        Writer { log, armed: None, id, waiting: Vec::new(), underway: None }
+        Writer {
+            log,
+            armed: None,
+            id,
+            waiting: VecDeque::new(),
+            gathered: None,
+            stalled: false,
+            underway: None,
+        }
     }
 
     pub(super) fn is_busy(&self) -> bool {
@@ -128,7 +143,7 @@ impl Writer {
 
     pub(super) fn push(&mut self, checker: &mut Checker, mark: u64, write: LogWrite, sync: bool) {
         checker.writing(self.id, mark, &write);
-        self.waiting.push(Write { mark, write, sync });
+        self.waiting.push_back(Write { mark, write, sync });
     }
 
     /// Begins to write what waits, unless a write is under way. A mark that is reported durable too early, by a mutant.
@@ -138,14 +153,25 @@ impl Writer {
         node: NodeId,
         life: Life,
     ) -> Result<Option<u64>, LogError> {
-        if self.underway.is_some() || self.waiting.is_empty() {
+        if self.underway.is_some() || self.stalled || self.waiting.is_empty() {
             return Ok(None);
         }
-        let (mut mark, mut sync) = (0, false);
-        for write in std::mem::take(&mut self.waiting) {
-            self.log.append(&write.write)?;
-            (mark, sync) = (write.mark, sync || write.sync);
+        while let Some(next) = self.waiting.front() {
+            match self.log.append(&next.write) {
+                Ok(()) => {}
+                Err(LogError::Full { .. }) => {
+                    context.count(Fault::WaitedForSpace);
+                    context.after(FULL_AGAIN_MS, Event::WriteAgain(node, life));
+                    self.stalled = true;
+                    return Ok(None);
+                }
+                Err(error) => return Err(error),
+            }
+            let sync = next.sync || self.gathered.is_some_and(|gathered| gathered.sync);
+            self.gathered = Some(Underway { mark: next.mark, sync });
+            self.waiting.pop_front();
         }
+        let Some(Underway { mark, sync }) = self.gathered.take() else { return Ok(None) };
         // From here on a loss of power tears what is written.
         self.log.flush()?;
         self.underway = Some(Underway { mark, sync });
@@ -158,6 +184,17 @@ impl Writer {
         }
         context.after(wait_ms, Event::WriteDone(node, life));
         Ok((context.options.mutant == Some(Mutant::AckBeforeSync)).then_some(mark))
+    }
+
+    /// Tries again to write to a disk that was full.
+    pub(super) fn again(
+        &mut self,
+        context: &mut Context,
+        node: NodeId,
+        life: Life,
+    ) -> Result<Option<u64>, LogError> {
+        self.stalled = false;
+        self.begin(context, node, life)
     }
 
     /// Ends the write that is under way: the mark up to which everything is durable.

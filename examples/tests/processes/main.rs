@@ -24,6 +24,7 @@ mod ports;
 mod program;
 mod programs;
 mod routes;
+mod soak;
 
 use std::time::{Duration, Instant};
 

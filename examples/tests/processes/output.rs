@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, PipeReader};
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use super::WAIT_MAX;
 
@@ -67,9 +68,20 @@ impl Output {
     /// Waits for a line that contains `text`, after so many lines.
     #[track_caller]
     pub(crate) fn expect_after(&self, mark: usize, text: &str) -> String {
+        self.find(mark, text, WAIT_MAX)
+    }
+
+    /// Waits no longer than this for a line that contains `text`, among all lines.
+    #[track_caller]
+    pub(crate) fn expect_within(&self, wait_max: Duration, text: &str) -> String {
+        self.find(0, text, wait_max)
+    }
+
+    #[track_caller]
+    fn find(&self, mark: usize, text: &str, wait_max: Duration) -> String {
         let mut seen = mark;
         let mut found = None;
-        self.wait(|state| {
+        self.wait(wait_max, |state| {
             let new = state.lines.iter().skip(seen);
             found = new.clone().find(|line| line.contains(text)).cloned();
             seen = state.lines.len().max(mark);
@@ -81,16 +93,16 @@ impl Output {
     /// Waits until nobody is left who could print anything.
     #[track_caller]
     pub(crate) fn expect_end(&self) {
-        self.wait(|state| state.ended);
+        self.wait(WAIT_MAX, |state| state.ended);
     }
 
     #[track_caller]
-    fn wait(&self, mut until: impl FnMut(&Lines) -> bool) {
+    fn wait(&self, wait_max: Duration, mut until: impl FnMut(&Lines) -> bool) {
         let (lines, changed) = &*self.shared;
         let guard = lines.lock().unwrap();
-        let (state, waited) = changed.wait_timeout_while(guard, WAIT_MAX, |state| !until(state)).unwrap();
+        let (state, waited) = changed.wait_timeout_while(guard, wait_max, |state| !until(state)).unwrap();
         let count = state.lines.len();
         drop(state);
-        assert!(!waited.timed_out(), "not within {WAIT_MAX:?}, after {count} lines");
+        assert!(!waited.timed_out(), "not within {wait_max:?}, after {count} lines");
     }
 }

@@ -16,11 +16,12 @@ use cluster::{Cluster, program};
 use text::{blocks, read, root, steps};
 
 /// The documents whose commands and links are checked.
-const DOCUMENTS: [&str; 8] = [
+const DOCUMENTS: [&str; 9] = [
     "README.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
     "docs/architecture.md",
+    "docs/guarantees.md",
     "docs/operations.md",
     "docs/http-api.md",
     "docs/clipper.md",
@@ -93,7 +94,8 @@ fn every_cargo_command_names_what_is_there() {
 
 #[test]
 fn every_flag_is_one_that_the_program_takes() {
-    let help = BTreeMap::from(["three_node", "node", "engine", "clean"].map(|name| (name, help_of(name))));
+    let help = ["three_node", "node", "engine", "clean", "soak"].map(|name| (name, help_of(name)));
+    let help = BTreeMap::from(help);
     let mut checked = 0;
     for (document, command) in shell_commands() {
         let words: Vec<&str> = command.split_whitespace().collect();
@@ -120,7 +122,7 @@ fn every_flag_is_one_that_the_program_takes() {
 }
 
 /// Flags that stand in the text and belong to other programs, the script that builds images among them; those of `boat-log` are tried in its own test.
-const CARGO_AND_CURL: [&str; 12] = [
+const CARGO_AND_CURL: [&str; 13] = [
     "--prediction_cache_size",
     "--json",
     "--workspace",
@@ -132,6 +134,7 @@ const CARGO_AND_CURL: [&str; 12] = [
     "--from",
     "--to",
     "--no-positions",
+    "--seeds",
     "--test-stand-ins",
 ];
 

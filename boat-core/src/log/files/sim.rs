@@ -102,6 +102,11 @@ impl SimFiles {
         self.disk().calls.get(&kind).copied().unwrap_or(0)
     }
 
+    /// The bytes of all files together.
+    pub fn bytes(&self) -> u64 {
+        self.disk().bytes()
+    }
+
     /// Limits the bytes of all files together; `None` for no limit. What grows past it meets a full disk.
     pub fn set_bytes_max(&self, bytes_max: Option<u64>) {
         self.disk().bytes_max = bytes_max;
