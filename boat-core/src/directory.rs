@@ -36,6 +36,8 @@ const GENESIS_MAGIC: &[u8; 8] = b"BOATGENE";
 const VERSION: u32 = 1;
 /// How long the small files of a directory may be.
 const FILE_BYTES_MAX: usize = 16 << 20;
+/// How the name of a directory begins that holds an earlier incarnation's files.
+const ASIDE: &str = "aside-";
 /// How the mark of a removed incarnation begins.
 const REMOVED: &str = "removed: ";
 /// What belongs to one incarnation and goes aside with it.
@@ -87,6 +89,16 @@ impl Directory {
         let directory = Directory { files, path: path.to_owned(), node, birth, boots: boots + 1, genesis };
         directory.write_identity()?;
         Ok(directory)
+    }
+
+    /// Whether an earlier incarnation's files were set aside here: then there was a cluster, and the node must never found
+    /// another by itself, whatever its list says.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub(crate) fn had_cluster(&self) -> Result<bool, Error> {
+        let names = self.files.list(&self.path).map_err(storage(&self.path))?;
+        Ok(names.iter().any(|name| name.starts_with(ASIDE)))
     }
 
     /// The birth of this directory.
@@ -175,7 +187,7 @@ impl Directory {
     pub(crate) fn set_aside(&mut self, birth: Birth) -> Result<PathBuf, Error> {
         let files = self.files.as_ref();
         let names = files.list(&self.path).map_err(storage(&self.path))?;
-        let free = (0..ASIDE_MAX).map(|n| format!("aside-{n}")).find(|name| !names.contains(name));
+        let free = (0..ASIDE_MAX).map(|n| format!("{ASIDE}{n}")).find(|name| !names.contains(name));
         let too_many =
             || storage(&self.path)("too many directories were set aside: remove what is not needed");
         let aside = self.path.join(free.ok_or_else(too_many)?);
@@ -370,6 +382,7 @@ mod tests {
         assert_eq!(std::fs::read_to_string(aside.join("log/segment")).unwrap(), "entries");
         assert!(aside.join("identity").exists() && aside.join("genesis").exists());
         assert_eq!((directory.birth(), directory.boots(), directory.genesis()), (Birth(2), 1, None));
+        assert!(directory.had_cluster().unwrap());
         assert_eq!(open(path, 0, 3).unwrap().stale().unwrap(), None);
     }
 

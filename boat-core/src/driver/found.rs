@@ -183,8 +183,9 @@ impl<P: Predictor> Launch<P> {
         }
         let birth = self.directory.birth();
         let node = self.shared.node;
-        let mut founding =
-            Founding::new(node, birth, self.members.clone(), self.limits, self.seed).joining(self.join);
+        let joins = self.join || self.directory.had_cluster()?;
+        let founding = Founding::new(node, birth, self.members.clone(), self.limits, self.seed);
+        let mut founding = founding.joining(joins);
         let mut whereabouts = Whereabouts::new(Addresses::new(node, &self.members));
         let mut next_tick = now();
         let mut events = VecDeque::new();

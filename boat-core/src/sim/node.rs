@@ -307,7 +307,11 @@ impl Node {
         let limits: SessionLimits = context.options.limits;
         let founding =
             Founding::new(self.id, directory.birth(), self.members.clone(), limits, context.word());
-        let founding = founding.joining(self.joins);
+        let joins = match directory.had_cluster() {
+            Ok(had_cluster) => self.joins || had_cluster,
+            Err(error) => return self.failed(context, &error),
+        };
+        let founding = founding.joining(joins);
         let mut addresses = Addresses::new(self.id, &self.members);
         addresses.changed();
         self.process =
@@ -426,7 +430,12 @@ impl Node {
             Death::Wipe => {
                 context.count(Fault::Wipe);
                 self.disk = SimFiles::new();
+<<<<<<< ours
                 (self.full, self.rotten, self.old_file) = (false, false, None);
+=======
+                // What documents ask for: a founder whose list is short by now must not found again.
+                self.joins = true;
+>>>>>>> theirs
             }
         }
         if may_move && context.fault(context.options.move_per_mille) {
