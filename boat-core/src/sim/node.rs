@@ -430,12 +430,9 @@ impl Node {
             Death::Wipe => {
                 context.count(Fault::Wipe);
                 self.disk = SimFiles::new();
-<<<<<<< ours
                 (self.full, self.rotten, self.old_file) = (false, false, None);
-=======
                 // What documents ask for: a founder whose list is short by now must not found again.
                 self.joins = true;
->>>>>>> theirs
             }
         }
         if may_move && context.fault(context.options.move_per_mille) {
