@@ -1,7 +1,6 @@
 //! Taking in incarnations that lost their disk's contents, promoting them once they have caught up, and finding members
 //! that are reached elsewhere (design D13).
 
-use raft::ProgressState;
 
 use super::change::{Change, Step};
 use super::{Output, Replica};
@@ -98,13 +97,14 @@ impl Replica {
     /// A learner that has everything committed gets its vote.
     fn due_promotion(&self) -> Option<Change> {
         let committed = self.commit();
+        // Whatever Raft's state of it: after a snapshot it only probes, until there is something new to send. One that was told
+        // that it may be wiped must not be relied on.
         let caught_up = |id: &&RaftId| {
             let progress = self.raw.raft.prs().get(id.0);
-            progress.is_some_and(|progress| {
-                progress.state == ProgressState::Replicate && progress.matched >= committed
-            })
+            let complete = progress.is_some_and(|progress| progress.matched >= committed);
+            complete && self.hears(**id) && !self.promised.contains_key(*id)
         };
-        let id = self.membership.learners.iter().filter(|id| self.hears(**id)).find(caught_up)?;
+        let id = self.membership.learners.iter().find(caught_up)?;
         Some(Change { steps: vec![(Step::AddVoter, *id)], ..Change::default() })
     }
 
