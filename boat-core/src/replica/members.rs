@@ -1,7 +1,6 @@
 //! Taking in incarnations that lost their disk's contents, promoting them once they have caught up, and finding members
 //! that are reached elsewhere (design D13).
 
-
 use super::change::{Change, Step};
 use super::{Output, Replica};
 use crate::membership::is_address;
