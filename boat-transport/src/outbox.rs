@@ -140,10 +140,12 @@ impl Outbox {
         waiting.bytes = waiting.bytes.saturating_sub(bytes);
     }
 
-    /// Drops everything. Returns how many messages that were.
+    /// Drops everything, and the connection that was lent: what comes now is for the next one. Returns how many messages
+    /// were dropped.
     pub(crate) fn clear(&self) -> usize {
         let mut waiting = self.lock();
         waiting.bytes = 0;
+        waiting.writer = None;
         let messages = std::mem::take(&mut waiting.messages);
         messages.len()
     }
