@@ -14,8 +14,10 @@ mod serving;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::time::{Instant, sleep};
 
 pub use self::config::{ApplicationConfig, EngineConfig, ModelConfig};
 use self::containers::Containers;
@@ -25,6 +27,10 @@ use self::server::Server;
 pub(crate) use self::serving::NO_MODEL;
 use self::serving::Serving;
 use crate::deployment::{Change, Look};
+
+/// How long a restart tries to get its addresses back, and how often.
+const LISTEN_AGAIN_MAX: Duration = Duration::from_secs(2);
+const LISTEN_AGAIN_PAUSE: Duration = Duration::from_millis(10);
 
 /// Why an engine does not run.
 #[derive(Debug, thiserror::Error)]
@@ -181,7 +187,16 @@ impl Engine {
             }
         }
         self.lives.lock().unwrap_or_else(PoisonError::into_inner).restarted();
-        self.run().await
+        let until = Instant::now() + LISTEN_AGAIN_MAX;
+        // While nothing listens the system may lend a port of ours to somebody's outgoing connection.
+        loop {
+            match self.run().await {
+                Err(EngineError::AddressInUse(_)) if Instant::now() < until => {
+                    sleep(LISTEN_AGAIN_PAUSE).await;
+                }
+                ended => return ended,
+            }
+        }
     }
 
     /// Stops. Answers on their way are waited for, a second at most.
