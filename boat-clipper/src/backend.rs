@@ -5,7 +5,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use boat_core::{Call, CallOutcome, Check, NodeId, Predictor, PredictorError, StateKind};
+use boat_core::{
+    Call, CallOutcome, Check, NodeId, Predictor, PredictorError, Query, QueryOutcome, StateKind,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::deployment_file::default_deployment_of;
@@ -268,6 +270,15 @@ impl Predictor for Backend {
             #[cfg(feature = "docker")]
             Backend::Docker(predictor) => predictor.state_kind(),
             Backend::Local(predictor) => predictor.state_kind(),
+        }
+    }
+
+    async fn query(&mut self, query: &Query) -> Result<QueryOutcome, PredictorError> {
+        match self {
+            Backend::Engine(predictor) => predictor.query(query).await,
+            #[cfg(feature = "docker")]
+            Backend::Docker(predictor) => predictor.query(query).await,
+            Backend::Local(predictor) => predictor.query(query).await,
         }
     }
 

@@ -12,7 +12,9 @@ mod work;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use boat_core::{Call, CallOutcome, Check, Predictor, PredictorError, RequestKind, StateKind};
+use boat_core::{
+    Call, CallOutcome, Check, Predictor, PredictorError, Query, QueryOutcome, RequestKind, StateKind,
+};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use http::{Method, StatusCode};
@@ -227,8 +229,26 @@ impl ClipperPredictor {
 }
 
 impl Predictor for ClipperPredictor {
+    /// A deployment that comes with the log is state, whatever the model keeps: without its first requests it would be gone.
     fn state_kind(&self) -> StateKind {
-        self.config.state_kind
+        if self.replicated.is_some() { StateKind::Replay } else { self.config.state_kind }
+    }
+
+    /// A model that keeps no state answers a question as it does a prediction.
+    async fn query(&mut self, query: &Query) -> Result<QueryOutcome, PredictorError> {
+        if self.rules.keeps_state {
+            return Ok(QueryOutcome::Unsupported);
+        }
+        let Query { position, time_ms, body } = query.clone();
+        let kind = RequestKind::Predict;
+        let call = Call { position, predictions_before: position, kind, body, time_ms, seed: 0 };
+        let mut outcomes = Vec::with_capacity(1);
+        self.predict(&[call], &mut outcomes).await?;
+        Ok(match outcomes.pop() {
+            Some(CallOutcome::Output(output)) => QueryOutcome::Output(output),
+            Some(CallOutcome::Rejected(reason)) => QueryOutcome::Rejected(reason),
+            Some(CallOutcome::Quarantined) | None => QueryOutcome::Unsupported,
+        })
     }
 
     fn check(&self) -> Check {
