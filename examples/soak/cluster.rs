@@ -79,7 +79,9 @@ impl Cluster {
                 ("--model", model.to_string()),
             ];
             let flags = flags.into_iter().chain(SMALL.map(|(flag, value)| (flag, value.to_owned())));
-            let flags = flags.flat_map(|(flag, value)| [flag.to_owned(), value]).collect();
+            // What keeps no state says so, and then answers queries.
+            let stateless = (model == ModelKind::Echo).then(|| "--stateless".to_owned());
+            let flags = flags.flat_map(|(flag, value)| [flag.to_owned(), value]).chain(stateless).collect();
             nodes.push(Node::new(node, flags, data, path.join(format!("node-{node}.log"))));
         }
         let small_disk = path.join(format!("node-{SMALL_DISK}"));
