@@ -128,7 +128,12 @@ fn an_old_snapshot_in_place_of_the_newest_is_found() {
 
 #[test]
 fn a_quarantine_without_every_hold_is_found() {
-    first_found(Mutant::QuarantineWithoutHolds);
+    // Requests that crash models are drawn only where no snapshots are taken; here they are in every run.
+    let options = |seed| Options { snapshot_entries: 0, poison_per_mille: 30, ..Options::drawn_from(seed) };
+    let found =
+        (0..MUTANT_SEEDS).find_map(|seed| run(&options(seed).with(Mutant::QuarantineWithoutHolds)).err());
+    let found = found.expect("a quarantine that was committed without every hold");
+    println!("seed {}: {}: {}", found.seed, found.invariant, found.what);
 }
 
 #[test]
