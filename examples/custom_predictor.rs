@@ -1,5 +1,4 @@
 //! A model that is not Rust but a service behind HTTP: implement `Predictor`, and say of each failure whether anything ran.
-//!
 //! The service here counts the words it has seen, so it has state that only a replay can rebuild. It is restarted half-way,
 //! and forgets everything; the predictor notices by the service's run, and Boat replays.
 #![allow(clippy::print_stdout, clippy::indexing_slicing, reason = "a program that shows something")]
@@ -88,6 +87,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let node = Node::builder(0).data_dir(directory.path()).members("0=local:0".parse()?);
     let node = node.transport(LocalNetwork::new().transport());
     let node = node.start_predictor(WordCounter { service, run: None }).await?;
+    node.ready().await?;
     println!("words so far: {:?}", node.predict("to be or not".into()).await?.output);
     first_run.abort();
     let _aborted = first_run.await;
