@@ -15,6 +15,8 @@ use crate::{Birth, Error, NodeId, Predictor, RaftId};
 const ASK_MAX: Duration = Duration::from_secs(20);
 /// How often they are asked.
 const ASK_EVERY: Duration = Duration::from_millis(200);
+/// How many of the latest questions an answer may belong to: one that came later says what was so long ago.
+const QUESTIONS_OPEN: u64 = 5;
 
 /// Whether this node may begin anew: the leader says that the others hold everything. False: it was told to stop.
 ///
@@ -31,7 +33,8 @@ pub(super) fn may_begin_anew<P: Predictor>(
     launch.links.set_peers(others.clone());
     let deadline = now() + ASK_MAX;
     // An answer to a question of an earlier start must not count.
-    let mut ticket = rand::rngs::OsRng.next_u64() >> 1;
+    let first = (rand::rngs::OsRng.next_u64() >> 1) + 1;
+    let mut ticket = first - 1;
     let mut events = VecDeque::new();
     while now() < deadline {
         ticket += 1;
@@ -42,7 +45,7 @@ pub(super) fn may_begin_anew<P: Predictor>(
         while now() < again {
             launch.shared.inbox.take(again, &mut events);
             for event in events.drain(..) {
-                if let Some(decided) = decide(launch, event) {
+                if let Some(decided) = decide(launch, event, first, ticket) {
                     return Ok(decided);
                 }
             }
@@ -55,11 +58,17 @@ pub(super) fn may_begin_anew<P: Predictor>(
     )))
 }
 
-fn decide<P: Predictor>(launch: &Launch<P>, event: Event) -> Option<bool> {
+/// Whether an answer belongs to one of the latest questions, of which `first` was the first and `last` the last.
+fn is_open(answered: u64, first: u64, last: u64) -> bool {
+    (first.max(last.saturating_sub(QUESTIONS_OPEN - 1))..=last).contains(&answered)
+}
+
+fn decide<P: Predictor>(launch: &Launch<P>, event: Event, first: u64, last: u64) -> Option<bool> {
     match event {
         Event::Peer(PeerEvent::Message {
-            message: PeerMessage::LeaveAnswer { allowed: true, .. }, ..
-        }) => Some(true),
+            message: PeerMessage::LeaveAnswer { ticket, allowed: true },
+            ..
+        }) => is_open(ticket, first, last).then_some(true),
         Event::Propose { id, .. } => {
             launch.shared.waiters.fail(&id, Failure::NoLeader);
             None
@@ -77,4 +86,20 @@ fn decide<P: Predictor>(launch: &Launch<P>, event: Event) -> Option<bool> {
 pub(super) fn random_birth() -> Birth {
     let word = || u128::from(rand::rngs::OsRng.next_u64());
     Birth(word() << 64 | word())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_yes_to_another_start_or_to_a_question_of_long_ago_does_not_count() {
+        let (first, last) = (100, 120);
+        for answered in [0, 99, 100, last - QUESTIONS_OPEN, last + 1, u64::MAX] {
+            assert!(!is_open(answered, first, last), "{answered}");
+        }
+        assert!((last - QUESTIONS_OPEN + 1..=last).all(|answered| is_open(answered, first, last)));
+        // Soon after the first question there is nothing before it.
+        assert!(is_open(first, first, first + 1) && !is_open(first - 1, first, first + 1));
+    }
 }
