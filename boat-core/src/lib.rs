@@ -91,6 +91,7 @@ pub use node::{NodeRequest, NodeService};
 pub use operation::{MembershipError, MembershipOperation, MembershipRefusal, OperationToken};
 pub use predictor::{
     Call, CallOutcome, Check, FrozenState, Predictor, PredictorError, Query, QueryOutcome, StateKind,
+    query_by_predicting,
 };
 #[cfg(all(feature = "http", feature = "supervisor"))]
 pub use program::run_node;

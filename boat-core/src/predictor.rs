@@ -221,19 +221,31 @@ pub trait Predictor: Send + 'static {
     /// See [`PredictorError`]. The question is answered with the error; it is not tried again.
     fn query(&mut self, query: &Query) -> impl Future<Output = Result<QueryOutcome, PredictorError>> + Send {
         async move {
-            if self.state_kind() != StateKind::Stateless {
-                return Ok(QueryOutcome::Unsupported);
+            match self.state_kind() {
+                StateKind::Stateless => query_by_predicting(self, query).await,
+                StateKind::Replay | StateKind::Snapshot => Ok(QueryOutcome::Unsupported),
             }
-            let Query { position, time_ms, body } = query.clone();
-            let kind = RequestKind::Predict;
-            let call = Call { position, predictions_before: position, kind, body, time_ms, seed: 0 };
-            let mut outcomes = Vec::with_capacity(1);
-            self.predict(&[call], &mut outcomes).await?;
-            Ok(match outcomes.pop() {
-                Some(CallOutcome::Output(output)) => QueryOutcome::Output(output),
-                Some(CallOutcome::Rejected(reason)) => QueryOutcome::Rejected(reason),
-                Some(CallOutcome::Quarantined) | None => QueryOutcome::Unsupported,
-            })
         }
     }
+}
+
+/// Answers `query` by what `predictor` says to it as if it were a prediction, with the position as its number: for
+/// [`Predictor::query`] of a model whose predictions change nothing.
+///
+/// # Errors
+/// Those of [`Predictor::predict`].
+pub async fn query_by_predicting<P: Predictor + ?Sized>(
+    predictor: &mut P,
+    query: &Query,
+) -> Result<QueryOutcome, PredictorError> {
+    let Query { position, time_ms, body } = query.clone();
+    let kind = RequestKind::Predict;
+    let call = Call { position, predictions_before: position, kind, body, time_ms, seed: 0 };
+    let mut outcomes = Vec::with_capacity(1);
+    predictor.predict(&[call], &mut outcomes).await?;
+    Ok(match outcomes.pop() {
+        Some(CallOutcome::Output(output)) => QueryOutcome::Output(output),
+        Some(CallOutcome::Rejected(reason)) => QueryOutcome::Rejected(reason),
+        Some(CallOutcome::Quarantined) | None => QueryOutcome::Unsupported,
+    })
 }

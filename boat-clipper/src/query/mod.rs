@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use boat_core::{
     Call, CallOutcome, Check, Predictor, PredictorError, Query, QueryOutcome, RequestKind, StateKind,
+    query_by_predicting,
 };
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -239,16 +240,7 @@ impl Predictor for ClipperPredictor {
         if self.rules.keeps_state {
             return Ok(QueryOutcome::Unsupported);
         }
-        let Query { position, time_ms, body } = query.clone();
-        let kind = RequestKind::Predict;
-        let call = Call { position, predictions_before: position, kind, body, time_ms, seed: 0 };
-        let mut outcomes = Vec::with_capacity(1);
-        self.predict(&[call], &mut outcomes).await?;
-        Ok(match outcomes.pop() {
-            Some(CallOutcome::Output(output)) => QueryOutcome::Output(output),
-            Some(CallOutcome::Rejected(reason)) => QueryOutcome::Rejected(reason),
-            Some(CallOutcome::Quarantined) | None => QueryOutcome::Unsupported,
-        })
+        query_by_predicting(self, query).await
     }
 
     fn check(&self) -> Check {
