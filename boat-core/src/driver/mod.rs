@@ -33,6 +33,7 @@ pub(crate) use self::apply_loop::ApplyLoop;
 use self::fetch_thread::{Fetch, FetchThread};
 pub(crate) use self::found::Launch;
 use self::log_thread::{LogThread, Write};
+#[cfg(any(test, feature = "sim"))]
 pub(crate) use self::memberships::Memberships;
 pub(crate) use self::queries::{Queries, Told, Work};
 pub(crate) use self::reception::FrontDesk;

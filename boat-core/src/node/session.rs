@@ -152,6 +152,7 @@ impl SessionToken {
     }
 
     /// Reads what [`SessionToken`] displays.
+    #[cfg(any(test, feature = "http"))]
     pub(super) fn read(token: &str) -> Option<Self> {
         let (session, proof) = token.split_once('-')?;
         let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -162,6 +163,7 @@ impl SessionToken {
     }
 
     /// Whether the session was opened with this secret.
+    #[cfg(any(test, feature = "http"))]
     pub(super) fn is_proved_by(&self, secret: u64) -> bool {
         self.proof == proof(secret, TOKEN_STREAM)
     }
@@ -182,6 +184,7 @@ pub(super) struct RetryKey {
 }
 
 impl RetryKey {
+    #[cfg(any(test, feature = "http"))]
     pub(super) fn new(request: SessionRequest, secret: u64) -> Self {
         RetryKey { request, proof: proof(secret, request.sequence) }
     }
