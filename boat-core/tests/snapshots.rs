@@ -13,7 +13,7 @@ use std::time::Duration;
 use boat_core::config::{Limits, NoBackend, NodeConfig};
 use boat_core::inspect::{StoppedDirectory, Verdict};
 use boat_core::transport::local::LocalNetwork;
-use boat_core::{Context, Json, MemberList, Model, Node, NodeId};
+use boat_core::{Context, Json, MemberList, Model, Node, NodeId, PredictError};
 use serde::{Deserialize, Serialize};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -21,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const SNAPSHOT_LOG_BYTES: u64 = 64 << 10;
 /// A request of which few make a snapshot due, and some a segment.
 const LONG: usize = 20_000;
+/// A request that crashes every model.
+const UNBEARABLE: &str = "unbearable";
 
 /// Every answer depends on every request so far.
 #[derive(Default, Serialize, Deserialize)]
@@ -34,6 +36,7 @@ impl Model for Chain {
     type Response = u64;
 
     fn predict(&mut self, context: &Context, request: String) -> u64 {
+        assert!(request != UNBEARABLE, "cannot bear it");
         self.lengths.push(request.len() as u32);
         for byte in request.bytes().take(40).chain(context.position().to_le_bytes()) {
             self.state = (self.state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
@@ -218,5 +221,29 @@ async fn a_follower_that_was_away_and_a_wiped_node_get_snapshots() {
     one.shutdown().await.unwrap();
     let one = &cluster.start(1).await;
     ready(one).await;
+    agree(&[zero, one, two], last).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_lost_its_disk_comes_back_while_the_others_hold_a_request() {
+    let cluster = Cluster::new(3);
+    let nodes = cluster.start_all().await;
+    let [zero, one, two] = &nodes[..] else { panic!("three nodes") };
+    predict_until_cut(&cluster, &[zero, one, two]).await;
+    two.prepare_wipe().await.unwrap();
+    two.shutdown().await.unwrap();
+    std::fs::remove_dir_all(cluster.path(2)).unwrap();
+    let asking = zero.clone();
+    let asked =
+        tokio::spawn(async move { asking.predict(UNBEARABLE.to_owned()).key("k").within(PATIENCE).await });
+    let holds = |node: &ChainNode| !node.status().health.held_positions.is_empty();
+    until("holds", || holds(zero) && holds(one)).await;
+    // Neither of them can take a snapshot that knows the new incarnation, and nothing is decided without it.
+    let two = &cluster.start(2).await;
+    match asked.await.unwrap() {
+        Err(PredictError::Quarantined { .. }) => {}
+        other => panic!("{other:?}: {:?} {:?}", zero.status(), two.status()),
+    }
+    let last = two.predict("after".into()).within(PATIENCE).await.unwrap().position;
     agree(&[zero, one, two], last).await;
 }

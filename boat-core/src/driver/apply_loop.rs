@@ -59,8 +59,6 @@ pub(crate) struct ApplyLoop<P> {
     pub(crate) reader: LogReader,
     pub(crate) limits: SessionLimits,
     pub(crate) snapshots: Taking,
-    /// Somebody needs a snapshot, and it was not taken yet.
-    pub(crate) snapshot_wanted: bool,
     /// The predictor's state has proved to be wrong: snapshots may hold it.
     pub(crate) distrusts: bool,
     /// How long the predictor may take for one call, or for a batch.
@@ -128,7 +126,6 @@ impl<P: Predictor> ApplyLoop<P> {
             reader: self.reader.clone(),
             limits: self.limits,
             snapshots: self.snapshots.clone(),
-            snapshot_wanted: self.snapshot_wanted,
             distrusts: self.distrusts,
             call_limit: self.call_limit,
             number: self.number,

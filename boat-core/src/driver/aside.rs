@@ -6,10 +6,11 @@ use std::time::Duration;
 use rand::RngCore;
 
 use super::found::Launch;
-use super::{Event, now};
+use super::whereabouts::Whereabouts;
+use super::{Addresses, Event, now};
 use crate::replica::Failure;
-use crate::transport::{PeerEvent, PeerMessage};
-use crate::{Birth, Error, NodeId, Predictor, RaftId};
+use crate::transport::{Join, PeerEvent, PeerMessage};
+use crate::{Birth, Error, Predictor, RaftId};
 
 /// How long the others are asked before the node gives up.
 const ASK_MAX: Duration = Duration::from_secs(20);
@@ -28,34 +29,47 @@ pub(super) fn may_begin_anew<P: Predictor>(
     why: &str,
 ) -> Result<bool, Error> {
     log::warn!("node {}: {why}; asking whether the others hold everything", launch.shared.node);
-    let others = launch.members.iter().filter(|(node, _)| *node != launch.shared.node);
-    let others: Vec<(NodeId, String)> = others.map(|(node, address)| (node, address.to_owned())).collect();
-    launch.links.set_peers(others.clone());
+    let mut whereabouts = Whereabouts::new(Addresses::new(launch.shared.node, &launch.members));
+    let mut others = Vec::new();
     let deadline = now() + ASK_MAX;
     // An answer to a question of an earlier start must not count.
     let first = (rand::rngs::OsRng.next_u64() >> 1) + 1;
     let mut ticket = first - 1;
     let mut events = VecDeque::new();
+    let mut again = now();
     while now() < deadline {
-        ticket += 1;
-        for (node, _) in &others {
-            launch.links.send(*node, vec![PeerMessage::LeaveQuestion { raft_id, ticket }]);
+        if let Some(peers) = whereabouts.addresses.changed() {
+            others = peers.iter().map(|(node, _)| *node).collect();
+            launch.links.set_peers(peers);
         }
-        let again = now() + ASK_EVERY;
-        while now() < again {
-            launch.shared.inbox.take(again, &mut events);
+        if now() >= again {
+            again = now() + ASK_EVERY;
+            ticket += 1;
+            others.iter().for_each(|node| launch.links.send(*node, questions(launch, raft_id, ticket)));
+        }
+        let next_tick = now() + launch.tick;
+        while now() < next_tick {
+            launch.shared.inbox.take(next_tick, &mut events);
             for event in events.drain(..) {
+                whereabouts.observe(&event);
                 if let Some(decided) = decide(launch, event, first, ticket) {
                     return Ok(decided);
                 }
             }
         }
+        whereabouts.tick();
     }
     Err(Error::StaleDirectory(format!(
         "{why}. No leader said within {ASK_MAX:?} that the other nodes hold everything that was committed, so this \
          directory may be needed: bring the others up and start this node again; or, if what it alone holds may be lost, \
          move it away and start this node with an empty one"
     )))
+}
+
+/// Asks, and says where the answer reaches this node: its place may have changed since the others heard of it.
+fn questions<P: Predictor>(launch: &Launch<P>, raft_id: RaftId, ticket: u64) -> Vec<PeerMessage> {
+    let join = Join { raft_id, birth: launch.directory.birth(), address: launch.address.clone() };
+    vec![PeerMessage::Join(join), PeerMessage::LeaveQuestion { raft_id, ticket }]
 }
 
 /// Whether an answer belongs to one of the latest questions, of which `first` was the first and `last` the last.

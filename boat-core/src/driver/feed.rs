@@ -23,8 +23,6 @@ struct Waiting {
     awaited: u64,
     /// A snapshot was installed as of this entry: what stands before it is not in the log any more.
     installed: u64,
-    /// Somebody needs a new snapshot.
-    snapshot_wanted: bool,
     stopped: bool,
 }
 
@@ -102,19 +100,6 @@ impl Feed {
         waiting.committed = waiting.committed.max(index);
         drop(waiting);
         self.changed.notify_one();
-    }
-
-    /// Somebody needs a new snapshot.
-    pub(crate) fn want_snapshot(&self) {
-        let mut waiting = self.lock();
-        (waiting.snapshot_wanted, waiting.look_again) = (true, true);
-        drop(waiting);
-        self.changed.notify_one();
-    }
-
-    /// Whether a new snapshot was wanted since this was asked last.
-    pub(crate) fn take_snapshot_wanted(&self) -> bool {
-        std::mem::take(&mut self.lock().snapshot_wanted)
     }
 
     /// Wakes the applier, though nothing new is there.

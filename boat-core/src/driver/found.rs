@@ -1,6 +1,6 @@
 //! From a directory to a running replica: founding or finding the cluster, opening the log, starting the threads.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use super::log_thread::LogThread;
 use super::shared::{ConsensusView, Shared};
 use super::snapshots::{SnapshotThread, Taking};
 use super::transfer_thread::TransferThread;
+use super::whereabouts::Whereabouts;
 use super::{Addresses, ApplyLoop, Driver, Event, FrontDesk, Surroundings, aside, keeper, now};
 use crate::apply::SessionLimits;
 use crate::directory::Directory;
@@ -21,7 +22,7 @@ use crate::log::{Log, LogConfig, LogError, Recovered};
 use crate::replica::{Failure, OperationResult, Replica, ReplicaConfig, ReplicaStart};
 use crate::snapshot::SnapshotStore;
 use crate::transport::{PeerEvent, PeerLinks, PeerMessage};
-use crate::{Error, Genesis, Member, MemberList, NodeId, Predictor, RaftId};
+use crate::{Error, Genesis, Member, MemberList, Predictor, RaftId};
 
 /// Everything a node is started with.
 pub(crate) struct Launch<P> {
@@ -65,33 +66,6 @@ enum OpenError {
     Unusable(String),
     /// Anything else.
     Other(Error),
-}
-
-/// Where an empty node dials the others: a cluster that it looks for may have moved since its list was written.
-struct Whereabouts {
-    addresses: Addresses,
-    connected: BTreeSet<NodeId>,
-}
-
-impl Whereabouts {
-    fn new(addresses: Addresses) -> Self {
-        Whereabouts { addresses, connected: BTreeSet::new() }
-    }
-
-    fn observe(&mut self, event: &Event) {
-        match event {
-            Event::Peer(PeerEvent::Connected(hello)) => {
-                self.connected.insert(hello.node);
-            }
-            Event::Peer(PeerEvent::Disconnected { node, .. }) => {
-                self.connected.remove(node);
-            }
-            Event::Peer(PeerEvent::Message { from, message: PeerMessage::Join(join), .. }) => {
-                self.addresses.hear(*from, join.address.clone(), true);
-            }
-            _ => {}
-        }
-    }
 }
 
 impl<P: Predictor> Launch<P> {
@@ -203,7 +177,7 @@ impl<P: Predictor> Launch<P> {
             }
             if now() >= next_tick {
                 founding.tick(&mut outputs);
-                whereabouts.addresses.tick(&whereabouts.connected);
+                whereabouts.tick();
                 next_tick = now() + self.tick;
                 let waiting_for = founding.waiting_for();
                 self.shared.set_consensus(|view| view.waiting_for = waiting_for);
@@ -345,7 +319,6 @@ impl<P: Predictor> Launch<P> {
                 state_kind,
                 log_bytes,
             ),
-            snapshot_wanted: false,
             distrusts: false,
             call_limit: self.call_limit,
             number: self.shared.wellbeing.applier(),

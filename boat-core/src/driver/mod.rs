@@ -22,6 +22,7 @@ mod snapshots;
 mod transfer_thread;
 mod waiters;
 mod wellbeing;
+mod whereabouts;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -385,7 +386,6 @@ impl Driver {
                     self.around.shared.memberships.push(membership.clone());
                     self.open_feed(membership.index);
                 }
-                Output::TakeSnapshot => self.around.shared.feed.want_snapshot(),
                 // What is promised or decided about crashes is rare enough to wait for: it must be durable before what
                 // comes behind it.
                 Output::Decided(decisions) => {

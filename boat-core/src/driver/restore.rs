@@ -93,12 +93,9 @@ impl<P: Predictor> ApplyLoop<P> {
 
     /// Takes a snapshot between two batches, if one is due.
     pub(super) async fn snapshot_if_due(&mut self, applier: &Applier) -> Result<(), End> {
-        let is_wanted = self.snapshot_wanted || self.shared.feed.take_snapshot_wanted();
-        self.snapshot_wanted = is_wanted && self.snapshots.state_kind() != StateKind::Replay;
-        if !self.snapshots.is_due(applier, is_wanted) {
+        if !self.snapshots.is_due(applier) {
             return Ok(());
         }
-        self.snapshot_wanted = false;
         match self.predictor.freeze().await {
             Ok(frozen) => self.snapshots.write(applier, frozen),
             Err(PredictorError::StateLost(why)) => return Err(End::StateLost(why)),

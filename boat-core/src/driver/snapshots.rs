@@ -103,12 +103,12 @@ impl Taking {
     }
 
     /// Whether a snapshot should be taken now: enough was applied since the last one, at least as much as the last one took,
-    /// or somebody needs a new one; and none is being written.
-    pub(crate) fn is_due(&self, applier: &Applier, is_wanted: bool) -> bool {
+    /// and none is being written.
+    pub(crate) fn is_due(&self, applier: &Applier) -> bool {
         let newest = self.store.newest().unwrap_or_default();
         let enough = self.log_bytes >= self.log_bytes_min.max(newest.bytes);
         self.state_kind != StateKind::Replay
-            && (enough || is_wanted)
+            && enough
             && applier.index() > newest.index
             && !self.busy.load(Ordering::Acquire)
             && self.shared.wellbeing.is_trusted()

@@ -300,9 +300,6 @@ pub enum Output {
         /// At most so many bytes, but at least one entry.
         bytes_max: u64,
     },
-    /// A snapshot is needed that is newer than the newest: have one taken. Answered by [`Input::SnapshotTaken`]; asked again
-    /// where it is not.
-    TakeSnapshot,
     /// Read a part of a snapshot. Answered by [`Input::SnapshotRead`].
     ReadSnapshot {
         /// Whom it is for.
@@ -434,7 +431,6 @@ pub struct Replica {
     installing: Option<persist::Installing>,
     transfers: Transfers,
     /// When a snapshot was asked for last.
-    snapshot_asked_tick: u64,
     commit_dirty_tick: Option<u64>,
     joiners: BTreeMap<RaftId, Joiner>,
     election: election::Election,
@@ -506,7 +502,6 @@ impl Replica {
             changing: None,
             installing: None,
             transfers: Transfers::default(),
-            snapshot_asked_tick: 0,
             commit_dirty_tick: None,
             joiners: BTreeMap::new(),
             election: election::Election::default(),
@@ -605,7 +600,6 @@ impl Replica {
         for (low, high, bytes_max) in self.raw.raft.mut_store().take_wanted() {
             outputs.push(Output::Fetch { low, high, bytes_max });
         }
-        self.ask_for_snapshot(outputs);
         let keep_above = self.handed.min(self.raw.raft.raft_log.persisted);
         self.raw.raft.mut_store().trim(keep_above);
         Ok(())
@@ -618,7 +612,9 @@ impl Replica {
             self.campaign_early();
         }
         let has_leader = self.leader().is_some();
-        for (id, failure) in self.pending.overdue(self.tick, has_leader) {
+        // Outside the membership nobody says who leads, until somebody adds this node.
+        let waits_in_vain = self.outside().is_some_and(|outside| !outside.joins_by_itself);
+        for (id, failure) in self.pending.overdue(self.tick, has_leader, waits_in_vain) {
             outputs.push(Output::Failed { id, failure });
         }
         self.fail_late_reads(outputs);

@@ -235,12 +235,17 @@ impl Pending {
         Some((id, failure))
     }
 
-    /// What is too late now, and what is to be sent again.
-    pub(super) fn overdue(&mut self, tick: u64, has_leader: bool) -> Vec<(RequestId, Failure)> {
+    /// What is too late now, and what is to be sent again. `waits_in_vain`: no leader is going to be known here.
+    pub(super) fn overdue(
+        &mut self,
+        tick: u64,
+        has_leader: bool,
+        waits_in_vain: bool,
+    ) -> Vec<(RequestId, Failure)> {
         let mut failed = Vec::new();
         for (id, waiting) in &mut self.waiting {
             let unsent = waiting.attempts == 0;
-            let no_leader = unsent && !has_leader && tick >= waiting.leader_deadline_tick;
+            let no_leader = unsent && !has_leader && (waits_in_vain || tick >= waiting.leader_deadline_tick);
             if tick >= waiting.deadline_tick || no_leader {
                 let failure = if unsent { Failure::NoLeader } else { Failure::Unknown };
                 failed.push((id.clone(), failure));
@@ -294,7 +299,7 @@ mod tests {
     fn a_refusal_counts_once_and_only_for_the_latest_forward() {
         let mut pending = waiting();
         let (first, _) = pending.take_to_forward(0)[0];
-        pending.overdue(FORWARD_AGAIN_TICKS, true);
+        pending.overdue(FORWARD_AGAIN_TICKS, true, false);
         let (second, _) = pending.take_to_forward(FORWARD_AGAIN_TICKS)[0];
         assert_ne!(first, second);
         for ticket in [first, second, second] {
@@ -304,7 +309,7 @@ mod tests {
                 "the first forward's fate is unknown"
             );
         }
-        assert_eq!(pending.overdue(100, true), [(RequestId::Opening(1), Failure::Unknown)]);
+        assert_eq!(pending.overdue(100, true, false), [(RequestId::Opening(1), Failure::Unknown)]);
     }
 
     #[test]

@@ -42,9 +42,6 @@ pub(super) struct Installing {
     kept: KeptSnapshot,
 }
 
-/// How often a snapshot is asked for, in ticks.
-const SNAPSHOT_AGAIN_TICKS: u64 = 25;
-
 impl Replica {
     pub(super) fn take_ready(&mut self, outputs: &mut Vec<Output>) -> Result<(), Fatal> {
         for _ in 0..READIES_MAX {
@@ -142,16 +139,6 @@ impl Replica {
         self.append(LogWrite { start: Some(start), hard_state, ..LogWrite::default() }, true, outputs);
     }
 
-    /// Asks for a snapshot that somebody needs.
-    pub(super) fn ask_for_snapshot(&mut self, outputs: &mut Vec<Output>) {
-        if self.tick >= self.snapshot_asked_tick + SNAPSHOT_AGAIN_TICKS
-            && self.raw.raft.store().take_snapshot_wanted()
-        {
-            self.snapshot_asked_tick = self.tick;
-            outputs.push(Output::TakeSnapshot);
-        }
-    }
-
     fn send(&mut self, message: Message, outputs: &mut Vec<Output>) {
         if message.get_msg_type() == MessageType::MsgSnapshot {
             return self.offer(RaftId(message.to), outputs);
@@ -246,9 +233,13 @@ impl Replica {
         let Some(entry) = self.committed.front() else { return Ok(()) };
         let consensus = |why: String| Fatal::Consensus(format!("membership change {}: {why}", entry.index));
         let change = Change::decode(&entry.data).map_err(|error| consensus(error.to_string()))?;
-        let membership = change
+        let mut membership = change
             .outcome(self.raw.raft.prs(), &self.membership, entry.index)
             .map_err(|error| consensus(error.to_string()))?;
+        if !membership.members.contains_key(&self.config.own.raft_id) {
+            // Behind a snapshot that is older than its admission, this node is a learner for its own Raft and nobody else's.
+            membership.learners.retain(|id| *id != self.config.own.raft_id);
+        }
         self.written.commit = entry.index;
         let hard_state = Some(self.written);
         let write = LogWrite { hard_state, membership: Some(membership.clone()), ..LogWrite::default() };

@@ -326,7 +326,14 @@ impl Replica {
         message.set_msg_type(MessageType::MsgSnapshot);
         let metadata = message.mut_snapshot().mut_metadata();
         (metadata.index, metadata.term) = (offer.snapshot.index, offer.snapshot.term);
-        metadata.set_conf_state(conf_state_of(membership));
+        let mut conf_state = conf_state_of(membership);
+        let own = self.config.own.raft_id;
+        if !membership.members.contains_key(&own) {
+            // Raft takes no snapshot that does not know it. This one is older than this node's admission, which stands in the
+            // log behind it; a leader that holds a request can take no newer one until this node has come as far, too.
+            conf_state.mut_learners().push(own.0);
+        }
+        metadata.set_conf_state(conf_state);
         if let Err(error) = self.raw.step(message) {
             log::debug!("snapshot not taken: {error}");
         }

@@ -1,6 +1,6 @@
 //! What Raft reads: the recent entries in memory, the terms of all others, and a way to ask for what is only on disk.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::VecDeque;
 
 use raft::eraftpb::{ConfState, Entry, HardState as RaftHardState, Snapshot};
@@ -42,8 +42,6 @@ pub(super) struct Store {
     start: LogStart,
     /// The newest snapshot.
     snapshot: Option<KeptSnapshot>,
-    /// Whether one is needed that is newer, for somebody who is not in the newest one's membership.
-    snapshot_wanted: Cell<bool>,
     /// Where each term begins: (first index, term), rising in both.
     term_starts: Vec<(u64, u64)>,
     last_index: u64,
@@ -62,7 +60,6 @@ impl Store {
             conf_state: conf_state_of(&membership),
             start,
             snapshot,
-            snapshot_wanted: Cell::new(false),
             term_starts,
             last_index,
             recent: VecDeque::new(),
@@ -127,11 +124,6 @@ impl Store {
     /// Another snapshot is the newest.
     pub(super) fn set_snapshot(&mut self, kept: KeptSnapshot) {
         self.snapshot = Some(kept);
-    }
-
-    /// Whether a newer snapshot was wanted since this was asked last.
-    pub(super) fn take_snapshot_wanted(&self) -> bool {
-        self.snapshot_wanted.take()
     }
 
     /// Lets go of old entries past the bound on memory; those above `keep_above` stay whatever they take.
@@ -255,16 +247,10 @@ impl Storage for Store {
     }
 
     /// What Raft is told of the newest snapshot. Its contents travel beside Raft.
-    fn snapshot(&self, _request_index: u64, to: u64) -> raft::Result<Snapshot> {
+    fn snapshot(&self, _request_index: u64, _to: u64) -> raft::Result<Snapshot> {
         let unavailable = raft::Error::Store(StorageError::SnapshotTemporarilyUnavailable);
-        // Who is not in a snapshot's membership cannot take it: Raft would drop it.
-        let serves = |kept: &&KeptSnapshot| {
-            kept.name.index >= self.start.index && kept.membership.members.contains_key(&RaftId(to))
-        };
-        let Some(kept) = self.snapshot.as_ref().filter(serves) else {
-            self.snapshot_wanted.set(true);
-            return Err(unavailable);
-        };
+        let kept = self.snapshot.as_ref().filter(|kept| kept.name.index >= self.start.index);
+        let kept = kept.ok_or(unavailable)?;
         let mut snapshot = Snapshot::default();
         let metadata = snapshot.mut_metadata();
         (metadata.index, metadata.term) = (kept.name.index, kept.name.term);

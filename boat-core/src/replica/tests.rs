@@ -114,8 +114,7 @@ impl Cluster {
                     }
                     Output::Failed { id, failure } => self.failed.push((node, id, failure)),
                     // Here the whole log is kept.
-                    Output::TakeSnapshot
-                    | Output::ReadSnapshot { .. }
+                    Output::ReadSnapshot { .. }
                     | Output::BeginSnapshot(_)
                     | Output::WriteSnapshot { .. }
                     | Output::FinishSnapshot(_)

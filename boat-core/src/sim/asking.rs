@@ -1,12 +1,15 @@
 //! A process whose directory lost what it had acknowledged: it asks whether the others can do without it (design D13).
 
+use std::collections::BTreeSet;
+
 use super::context::Context;
 use super::node::{Effect, NodeInput};
 use super::waiters::Reply;
 use crate::directory::Directory;
+use crate::driver::Addresses;
 use crate::replica::{Failure, Input};
-use crate::transport::PeerMessage;
-use crate::{MemberList, RaftId};
+use crate::transport::{Join, PeerMessage};
+use crate::{MemberList, NodeId, RaftId};
 
 /// How often the others are asked, in ticks.
 const ASK_EVERY_TICKS: u64 = 10;
@@ -16,8 +19,12 @@ const ASK_EVERY_TICKS: u64 = 10;
 pub(super) struct Asking {
     pub(super) directory: Directory,
     pub(super) raft_id: RaftId,
-    /// The nodes that it asks, where it knows them to be.
-    pub(super) members: MemberList,
+    /// Where the nodes are that it asks.
+    pub(super) addresses: Addresses,
+    others: Vec<NodeId>,
+    connected: BTreeSet<NodeId>,
+    /// Where they reach it.
+    address: String,
     /// The first of its own questions, and the latest.
     tickets: (u64, u64),
     tick: u64,
@@ -28,10 +35,15 @@ impl Asking {
         context: &mut Context,
         directory: Directory,
         raft_id: RaftId,
-        members: MemberList,
+        members: &MemberList,
+        address: String,
     ) -> Self {
         let ticket = context.word() >> 1;
-        Asking { directory, raft_id, members, tickets: (ticket, ticket), tick: 0 }
+        let mut addresses = Addresses::new(raft_id.node(), members);
+        let others = addresses.changed().into_iter().flatten().map(|(node, _)| node).collect();
+        let connected = BTreeSet::new();
+        let tickets = (ticket, ticket);
+        Asking { directory, raft_id, addresses, others, connected, address, tickets, tick: 0 }
     }
 
     /// Takes what has gathered. True: the others can do without what stands in the directory.
@@ -49,6 +61,15 @@ impl Asking {
                 NodeInput::Propose { attempt, .. } => {
                     effects.push(Effect::Answer(attempt, Reply::Failed(Failure::NoLeader)));
                 }
+                NodeInput::Replica(Input::Peer { from, message: PeerMessage::Join(join), .. }) => {
+                    self.addresses.hear(from, join.address, true);
+                }
+                NodeInput::Replica(Input::Connected(node)) => {
+                    self.connected.insert(node);
+                }
+                NodeInput::Replica(Input::Disconnected { node, .. }) => {
+                    self.connected.remove(&node);
+                }
                 NodeInput::Replica(_) | NodeInput::Introduced { .. } | NodeInput::Read(_) => {}
             }
         }
@@ -56,12 +77,18 @@ impl Asking {
     }
 
     fn ask(&mut self, effects: &mut Vec<Effect>) {
+        self.addresses.tick(&self.connected);
+        if let Some(peers) = self.addresses.changed() {
+            self.others = peers.into_iter().map(|(node, _)| node).collect();
+        }
         if self.tick.is_multiple_of(ASK_EVERY_TICKS) {
             self.tickets.1 += 1;
             let (raft_id, ticket) = (self.raft_id, self.tickets.1);
-            let question = || PeerMessage::LeaveQuestion { raft_id, ticket };
-            let others = self.members.iter().filter(|(node, _)| *node != raft_id.node());
-            effects.extend(others.map(|(to, _)| Effect::Send(to, question())));
+            for to in self.others.iter().copied() {
+                let (birth, address) = (self.directory.birth(), self.address.clone());
+                effects.push(Effect::Send(to, PeerMessage::Join(Join { raft_id, birth, address })));
+                effects.push(Effect::Send(to, PeerMessage::LeaveQuestion { raft_id, ticket }));
+            }
         }
         self.tick += 1;
     }

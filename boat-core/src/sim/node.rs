@@ -151,7 +151,7 @@ impl Node {
         match &self.process {
             Process::Down => None,
             Process::Empty(empty) => empty.addresses.dialed(peer),
-            Process::Asking(asking) => asking.members.address(peer),
+            Process::Asking(asking) => asking.addresses.dialed(peer),
             Process::Running(running) => running.addresses.dialed(peer),
         }
     }
@@ -351,7 +351,7 @@ impl Node {
 
     /// Asks the others whether they can do without what stands in the directory.
     fn ask(&mut self, context: &mut Context, directory: Directory, raft_id: RaftId) {
-        let asking = Asking::new(context, directory, raft_id, self.members.clone());
+        let asking = Asking::new(context, directory, raft_id, &self.members, self.address.clone());
         self.process = Process::Asking(Box::new(asking));
     }
 

@@ -172,20 +172,6 @@ impl Options {
             keeps_trace: false,
             verbose: false,
         }
-        .without_open_problems()
-    }
-
-    /// Leaves out what is known not to heal by itself yet, together: a node that lost its disk may wait for ever for a
-    /// snapshot from a leader that diverged or that holds a request; and for the word that it may set a rotten log aside, in a
-    /// cluster that cuts its log or changes its members.
-    fn without_open_problems(mut self) -> Self {
-        if self.snapshot_entries > 0 {
-            (self.diverge_per_mille, self.poison_per_mille) = (0, 0);
-        }
-        if self.snapshot_entries > 0 || self.operate_per_mille > 0 {
-            self.rot_per_mille = 0;
-        }
-        self
     }
 
     /// The same run with a bug in it.

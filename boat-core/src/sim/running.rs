@@ -329,10 +329,6 @@ impl Running {
                     self.schedule(context);
                 }
             }
-            Output::TakeSnapshot => {
-                self.snapshots.want();
-                self.snapshots.take_if_due(context, checker, &self.replay);
-            }
             snapshot @ (Output::ReadSnapshot { .. }
             | Output::BeginSnapshot(_)
             | Output::WriteSnapshot { .. }

@@ -36,7 +36,6 @@ pub(super) struct Snapshots {
     frozen: Option<Frozen>,
     /// The entry as of which the last one was taken.
     last_index: u64,
-    is_wanted: bool,
     /// What each follower asked for last.
     last_read: BTreeMap<RaftId, (SnapshotName, u64)>,
 }
@@ -74,7 +73,6 @@ impl Snapshots {
             cluster,
             jobs: VecDeque::new(),
             frozen: None,
-            is_wanted: false,
             last_read: BTreeMap::new(),
         })
     }
@@ -99,11 +97,6 @@ impl Snapshots {
         }
     }
 
-    /// Somebody needs a new one.
-    pub(super) fn want(&mut self) {
-        self.is_wanted = true;
-    }
-
     /// Freezes the state between two batches, if it is time.
     pub(super) fn take_if_due(&mut self, context: &mut Context, checker: &mut Checker, replay: &Replay) {
         let every = context.options.snapshot_entries;
@@ -117,7 +110,7 @@ impl Snapshots {
             || replay.is_fresh
             || replay.quarantine.is_outdated()
             || applier.index() <= self.last_index
-            || !(enough || self.is_wanted)
+            || !enough
         {
             return;
         }
@@ -138,7 +131,6 @@ impl Snapshots {
         let applier = if forgets { applier.without_sessions() } else { applier.clone() };
         let predictor = FrozenState::from_bytes(replay.model().to_bytes());
         self.frozen = Some(Frozen { about, applier, predictor });
-        self.is_wanted = false;
         let wait_ms = context.up_to(context.options.snapshot_write_ms_max);
         context.after(wait_ms, Event::SnapshotWrite(self.node, self.life));
     }

@@ -78,6 +78,9 @@ fn a_node_that_is_added_gets_the_log_first_and_then_its_vote() {
     cluster.tick(20);
     assert!(!cluster.replicas[&leader].membership().members.contains_key(&own.raft_id));
     assert!(cluster.replicas[&NodeId(3)].outside().is_some());
+    let asked = cluster.propose(NodeId(3), "in vain");
+    cluster.tick(1);
+    assert_eq!(cluster.failed, [(NodeId(3), asked, Failure::NoLeader)], "who asks outside is told at once");
     cluster.operate(follower, 1, add(3));
     assert_eq!(cluster.wait(1), OperationResult::Done);
     cluster.operate(follower, 2, Operation::Promote { node: NodeId(3) });
