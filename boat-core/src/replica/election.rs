@@ -61,6 +61,12 @@ impl Replica {
         majority(&self.membership.voters) && majority(&self.membership.voters_outgoing)
     }
 
+    /// Whether an election may begin here. Not while a snapshot is on its way to the disk: Raft looks for membership changes
+    /// behind the last entry that was applied, and panics where that is gone from the log.
+    pub(super) fn may_campaign(&self) -> bool {
+        self.installing.is_none() && self.may_take_part()
+    }
+
     pub(super) fn on_disconnected(&mut self, node: NodeId, refused: bool) {
         self.connected.remove(&node);
         if !refused {
@@ -116,9 +122,12 @@ impl Replica {
         }
         self.heard.insert(message.from, self.tick);
         self.election.gone.remove(&message.from.node());
-        let asks_for_vote =
-            matches!(message.kind, ConsensusKind::RequestVote | ConsensusKind::RequestPreVote);
-        if asks_for_vote && !self.may_take_part() {
+        let has_leave = match message.kind {
+            ConsensusKind::RequestVote | ConsensusKind::RequestPreVote => self.may_take_part(),
+            ConsensusKind::TimeoutNow => self.may_campaign(),
+            _ => true,
+        };
+        if !has_leave {
             return Ok(());
         }
         self.check_against_commit(&message)?;

@@ -607,7 +607,7 @@ impl Replica {
 
     fn on_tick(&mut self, outputs: &mut Vec<Output>) {
         self.tick += 1;
-        if self.may_take_part() {
+        if self.may_campaign() {
             self.raw.tick();
             self.campaign_early();
         }

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 mod members;
+mod snapshots;
 
 use super::*;
 use crate::{Birth, Command, NodeId, Origin, Request, RequestKind};

@@ -204,3 +204,58 @@ fn a_snapshot_that_is_another_one_is_dropped() {
         assert_eq!(Incoming::begin(&store, name).unwrap().bytes(), 0);
     }
 }
+
+/// Takes a snapshot of another node, from wherever an earlier attempt ended.
+fn receive(store: &SnapshotStore, name: SnapshotName, bytes: &[u8]) -> Result<(), LogError> {
+    let mut incoming = Incoming::begin(store, name)?;
+    while incoming.bytes() < name.bytes {
+        let at = incoming.bytes() as usize;
+        incoming.put(at as u64, &bytes[at..bytes.len().min(at + 700)])?;
+    }
+    incoming.finish(store).map(|_| ())
+}
+
+#[test]
+fn every_call_of_a_snapshot_that_arrives_fails_once_in_every_way() {
+    let source = SimFiles::new();
+    let name = open(&source, (0, 0)).unwrap().0.write(frozen(9, 5_000)).unwrap().name;
+    let bytes = source.contents(&path(directory(), 9)).unwrap();
+    let faults = [Fault::Error, Fault::Short, Fault::Full, Fault::StopBefore, Fault::StopAfter];
+    let cases = CallKind::ALL.into_iter().flat_map(|kind| (0..12).map(move |nth| (kind, nth)));
+    let mut struck = 0;
+    for ((kind, nth), fault) in cases.flat_map(|case| faults.map(|fault| (case, fault))) {
+        let disk = SimFiles::new();
+        let (store, _) = open(&disk, (0, 0)).unwrap();
+        store.write(frozen(3, 100)).unwrap();
+        store.write(frozen(6, 100)).unwrap();
+        disk.fail(kind, nth, fault);
+        let received = receive(&store, name, &bytes);
+        // Here the log is made to begin behind it, in a write of its own.
+        let installed = received.as_ref().ok().map(|()| store.installed(9));
+        if !disk.has_failed() {
+            continue;
+        }
+        struck += 1;
+        let case = format!("{kind:?} {nth} {fault:?}");
+        if let Err(error) = &received
+            && error.is_harmless()
+        {
+            assert_eq!(indexes(&store), [6, 3], "{case}");
+            receive(&store, name, &bytes).unwrap_or_else(|error| panic!("{case}: {error}"));
+        }
+        disk.crash(nth);
+        let covered = if installed.is_some() { (9, 9) } else { (3, 6) };
+        let (store, warnings) = open(&disk, covered).unwrap_or_else(|error| panic!("{case}: {error}"));
+        assert_eq!(warnings, Vec::<String>::new(), "{case}");
+        assert_eq!(indexes(&store), if installed.is_some() { vec![9] } else { vec![6, 3] }, "{case}");
+        if installed.is_none() {
+            // What was there before the crash may be torn: that is found in the end, and all of it taken once more.
+            let received = receive(&store, name, &bytes);
+            assert!(received.as_ref().err().is_none_or(LogError::is_damage), "{case}: {received:?}");
+            received.or_else(|_| receive(&store, name, &bytes)).unwrap();
+            store.installed(9).unwrap();
+        }
+        assert_eq!(read(&store, 9).unwrap_or_else(|error| panic!("{case}: {error}")).0, 9);
+    }
+    assert!(struck > 60, "only {struck} calls failed");
+}

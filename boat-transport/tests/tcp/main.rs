@@ -4,4 +4,5 @@
 
 mod links;
 mod peer;
+mod snapshots;
 mod strangers;

@@ -120,14 +120,14 @@ impl Memory {
                     invariant: INVARIANT,
                     what: format!(
                         "{id} comes back with {:?}, {} entries, membership {}; it had synced {:?}, {} entries, \
-                         membership {}, and {} writes were under way",
+                         membership {}, and these writes were under way: {:?}",
                         found.hard_state,
                         found.terms.len(),
                         found.membership,
                         disk.synced.hard_state,
                         disk.synced.terms.len(),
                         disk.synced.membership,
-                        disk.writing.len()
+                        disk.writing
                     ),
                 });
             };
