@@ -206,6 +206,10 @@ impl Replica {
         if !sound || offer.term < self.term() || offer.snapshot.term > offer.term || self.is_leader() {
             return;
         }
+        if self.installing.is_some() {
+            // Only one can wait for the disk; this one is offered again.
+            return;
+        }
         self.heard.insert(offer.from, self.tick);
         let SnapshotName { index, term, .. } = offer.snapshot;
         if index <= self.commit() || (self.term_at(index) == Some(term) && self.is_member()) {
