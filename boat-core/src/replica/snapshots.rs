@@ -217,8 +217,10 @@ impl Replica {
             let membership = self.membership.clone();
             return self.step_snapshot(&offer, &membership);
         }
-        if let Some(arrived) = self.transfers.arrived.clone().filter(|arrived| arrived.name == offer.snapshot)
-        {
+        // While another one is on its way, it is that one which is going to be there.
+        let settled = self.transfers.receiving.is_none();
+        let is_here = |arrived: &KeptSnapshot| settled && arrived.name == offer.snapshot;
+        if let Some(arrived) = self.transfers.arrived.clone().filter(is_here) {
             return self.step_snapshot(&offer, &arrived.membership);
         }
         let (heard_tick, asked_tick) = (self.tick, self.tick);
