@@ -20,7 +20,7 @@ fn an_election_waits_until_a_snapshot_is_durable() {
     }
     let snapshot = SnapshotName { index: 16, term: 6, bytes: 100, checksum: 1 };
     let offer = SnapshotOffer { to: own.raft_id, from: leader, term: 6, snapshot };
-    let message = PeerMessage::SnapshotOffer(offer);
+    let message = PeerMessage::SnapshotOffer(offer.clone());
     step(Input::Peer { from: NodeId(0), from_raft_id: Some(leader), message });
     step(Input::SnapshotWritten { snapshot, bytes: Some(snapshot.bytes) });
     let kept = Some(KeptSnapshot { name: snapshot, membership, decisions: Decisions::default() });
@@ -31,6 +31,11 @@ fn an_election_waits_until_a_snapshot_is_durable() {
         }
         _ => None,
     });
+    // A newer one has to wait.
+    let newer = SnapshotName { index: 20, ..snapshot };
+    let message = PeerMessage::SnapshotOffer(SnapshotOffer { snapshot: newer, ..offer });
+    let outputs = step(Input::Peer { from: NodeId(0), from_raft_id: Some(leader), message });
+    assert!(!outputs.iter().any(|output| matches!(output, Output::BeginSnapshot(_))), "{outputs:?}");
     // The disk is slow, and the leader is gone: the time for an election comes.
     for _ in 0..60 {
         let outputs = step(Input::Tick);
