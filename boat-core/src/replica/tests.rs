@@ -108,7 +108,13 @@ impl Cluster {
                             inputs.push_back((node, Input::Persisted(mark)));
                         }
                     }
-                    Output::Committed(entries) => self.committed.get_mut(&node).unwrap().extend(entries),
+                    Output::Committed(entries) => {
+                        // Models without a delay.
+                        let index = entries.last().unwrap().index;
+                        let condition = Condition { index, ..Condition::default() };
+                        inputs.push_back((node, Input::Condition(Box::new(condition))));
+                        self.committed.get_mut(&node).unwrap().extend(entries);
+                    }
                     Output::Fetch { low, high, .. } => {
                         let entries = self.logs[&node][low as usize - 1..high as usize - 1].to_vec();
                         inputs.push_back((node, Input::Fetched { low, entries }));
