@@ -120,7 +120,8 @@ impl Node {
             holds: self.quarantine.holds(),
             ..Report::default()
         };
-        Condition { report, life: self.life, remembered: self.applier.checkpoints().all() }
+        let (index, life) = (self.applier.index(), self.life);
+        Condition { report, index, life, remembered: self.applier.checkpoints().all() }
     }
 
     /// Applies the next entry, as far as the model goes along; `None` when there is nothing to apply.
