@@ -47,7 +47,7 @@ impl Cluster {
         match output {
             Output::Send { to, message } => {
                 let letter = Letter { from: node.own.raft_id, to, message };
-                return self.send(letter);
+                self.send(letter);
             }
             Output::Append { mark, write, .. } if node.hangs => node.unwritten.push_back((mark, write)),
             Output::Append { mark, write, .. } => {

@@ -5,13 +5,7 @@
 //! add a scenario, write its steps into a new file and let the rest be written. A line of the trace begins with the tick of
 //! the scenario's clock, and stands once for each step, however often it happened. Heartbeats, acknowledgements and reports
 //! are left out. The steps are listed in `script.rs`.
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod carry_out;
 mod cluster;
