@@ -46,6 +46,8 @@ mod driver;
 mod error;
 mod event;
 pub mod founding;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 #[cfg(any(test, feature = "history"))]
 pub mod history;
 #[cfg(feature = "http")]
