@@ -7,6 +7,7 @@ mod change;
 mod configuration;
 mod json;
 mod look;
+mod making;
 
 use std::collections::BTreeMap;
 
@@ -16,6 +17,7 @@ pub use self::change::{Application, Change, Links, ModelId, ModelVersion};
 pub(crate) use self::configuration::Planned;
 pub use self::configuration::{Beginning, Configuration};
 pub use self::look::{ApplicationView, ContainerView, Look, ModelView};
+pub(crate) use self::making::NO_CONTAINER;
 
 /// How many applications there may be.
 pub const APPLICATIONS_MAX: usize = 1_024;
