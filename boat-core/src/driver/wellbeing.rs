@@ -33,6 +33,7 @@ struct Kept {
 struct Predictor {
     /// Rises whenever it begins anew.
     life: u64,
+    index: u64,
     position: u64,
     is_held: bool,
     checkpoints: Checkpoints,
@@ -237,7 +238,7 @@ impl Wellbeing {
     pub(crate) fn advanced(&self, index: u64, position: u64, checkpoints: &Checkpoints) {
         lock(&self.kept).quarantine.reached(index);
         let mut predictor = lock(&self.predictor);
-        predictor.position = position;
+        (predictor.index, predictor.position) = (index, position);
         predictor.checkpoints.clone_from(checkpoints);
     }
 
@@ -322,7 +323,8 @@ impl Wellbeing {
             asks: None,
             forces: None,
         };
-        Condition { report, life: predictor.life, remembered: predictor.checkpoints.all() }
+        let remembered = predictor.checkpoints.all();
+        Condition { index: predictor.index, report, life: predictor.life, remembered }
     }
 
     /// Takes what the replica has found. True: something is different now.

@@ -62,9 +62,14 @@ impl Replica {
     }
 
     /// Whether an election may begin here. Not while a snapshot is on its way to the disk: Raft looks for membership changes
-    /// behind the last entry that was applied, and panics where that is gone from the log.
+    /// behind the last entry that was applied, and panics where that is gone from the log. And not where this is the only
+    /// voter and entries are on their way: it would lead at once, and Raft panics where a leader's log is not durable.
     pub(super) fn may_campaign(&self) -> bool {
-        self.installing.is_none() && self.may_take_part()
+        let alone = self.membership.voters.len() == 1 && self.membership.voters_outgoing.is_empty();
+        let is_durable = self.raw.raft.raft_log.persisted == self.last_index();
+        // A leader's clock must not stop.
+        let may_lead = self.is_leader() || !alone || is_durable;
+        self.installing.is_none() && may_lead && self.may_take_part()
     }
 
     pub(super) fn on_disconnected(&mut self, node: NodeId, refused: bool) {

@@ -6,7 +6,8 @@ use crate::{NodeId, RaftId};
 
 /// How often a question is asked again, in ticks.
 const ASK_AGAIN_TICKS: u64 = 5;
-/// For how long a no is asked again, in ticks: a voter may be one message behind for a moment.
+/// For how long a no is asked again, in ticks: a voter may be one message behind for a moment, and the leader's predictor
+/// some batches.
 const DOUBT_TICKS: u64 = 25;
 
 /// For how long a node that was told that it may leave counts as gone, in ticks: longer than one asks ([`Input::MayLeave`]
@@ -14,6 +15,10 @@ const DOUBT_TICKS: u64 = 25;
 ///
 /// [`Input::MayLeave`]: super::Input::MayLeave
 const PROMISED_TICKS: u64 = 300;
+
+/// For how long a leader remembers what was committed when it was asked first, in ticks: longer than its predictor is behind
+/// when it is well.
+const WANTS_TICKS: u64 = 100;
 
 /// This node wants to be wiped, and asks.
 #[derive(Debug)]
@@ -89,12 +94,20 @@ impl Replica {
         if !self.is_leader() {
             return;
         }
-        let allowed = self.can_do_without(raft_id);
+        let allowed = self.has_seen_what(raft_id) && self.can_do_without(raft_id);
         if allowed {
             self.promised.insert(raft_id, self.tick + PROMISED_TICKS);
         }
         let message = PeerMessage::LeaveAnswer { ticket, allowed };
         outputs.push(Output::Send { to: from, message });
+    }
+
+    /// Whether this leader's predictor has run all that `leaver` may have answered before it asked. Of a request that crashes
+    /// models nobody else may know that it ever went well (design D6): whoever knows it must not go.
+    fn has_seen_what(&mut self, leaver: RaftId) -> bool {
+        let asked = (self.commit(), self.tick + WANTS_TICKS);
+        let (commit, _) = *self.wants_to_leave.entry(leaver).or_insert(asked);
+        self.reports.own.index >= commit
     }
 
     /// Whether the connected voters other than `leaver`, holding everything committed, are a majority of all voters.
@@ -122,6 +135,7 @@ impl Replica {
     pub(super) fn forget_promises(&mut self) {
         let (tick, leads) = (self.tick, self.is_leader());
         self.promised.retain(|_, until_tick| leads && tick < *until_tick);
+        self.wants_to_leave.retain(|_, (_, until_tick)| leads && tick < *until_tick);
     }
 
     /// Hands leadership to the most caught-up voter that is heard, to one that is well before others. False: there is

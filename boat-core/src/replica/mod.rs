@@ -430,7 +430,6 @@ pub struct Replica {
     changing: Option<persist::Changing>,
     installing: Option<persist::Installing>,
     transfers: Transfers,
-    /// When a snapshot was asked for last.
     commit_dirty_tick: Option<u64>,
     joiners: BTreeMap<RaftId, Joiner>,
     election: election::Election,
@@ -438,6 +437,8 @@ pub struct Replica {
     leave_tickets: u64,
     /// Who was told that it may leave, and until when it counts as gone.
     promised: BTreeMap<RaftId, u64>,
+    /// Who asked whether it may leave: what was committed then, and until when that counts.
+    wants_to_leave: BTreeMap<RaftId, (u64, u64)>,
     operations: Operations,
     proposed: Option<Proposed>,
     outside: Option<OutsideView>,
@@ -508,6 +509,7 @@ impl Replica {
             leaving: None,
             leave_tickets: 0,
             promised: BTreeMap::new(),
+            wants_to_leave: BTreeMap::new(),
             operations: Operations::new(config.seed),
             proposed: None,
             outside: None,

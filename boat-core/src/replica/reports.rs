@@ -14,6 +14,8 @@ pub(super) const FRESH_TICKS: u64 = 5 * REPORT_TICKS;
 /// How this node is, as those around the replica know it.
 #[derive(Debug, Clone, Default)]
 pub struct Condition {
+    /// The last entry that the predictor's present life has applied.
+    pub index: u64,
     /// What is told to the others. The replica adds what it finds out itself: slowness, divergence, and what it asks for.
     pub report: Report,
     /// Rises whenever the predictor begins anew.

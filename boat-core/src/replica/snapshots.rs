@@ -206,6 +206,10 @@ impl Replica {
         if !sound || offer.term < self.term() || offer.snapshot.term > offer.term || self.is_leader() {
             return;
         }
+        if self.installing.is_some() {
+            // Only one can wait for the disk; this one is offered again.
+            return;
+        }
         self.heard.insert(offer.from, self.tick);
         let SnapshotName { index, term, .. } = offer.snapshot;
         if index <= self.commit() || (self.term_at(index) == Some(term) && self.is_member()) {
@@ -213,8 +217,10 @@ impl Replica {
             let membership = self.membership.clone();
             return self.step_snapshot(&offer, &membership);
         }
-        if let Some(arrived) = self.transfers.arrived.clone().filter(|arrived| arrived.name == offer.snapshot)
-        {
+        // While another one is on its way, it is that one which is going to be there.
+        let settled = self.transfers.receiving.is_none();
+        let is_here = |arrived: &KeptSnapshot| settled && arrived.name == offer.snapshot;
+        if let Some(arrived) = self.transfers.arrived.clone().filter(is_here) {
             return self.step_snapshot(&offer, &arrived.membership);
         }
         let (heard_tick, asked_tick) = (self.tick, self.tick);

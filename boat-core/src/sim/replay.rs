@@ -232,7 +232,8 @@ impl Replay {
             asks: None,
             forces: None,
         };
-        Condition { report, life: self.life, remembered: checkpoints.all() }
+        let index = self.applier.index();
+        Condition { index, report, life: self.life, remembered: checkpoints.all() }
     }
 
     /// Applies some entries, as far as the model goes along.

@@ -31,10 +31,10 @@ fn draw_file(context: &mut Context, disk: &SimFiles) -> Option<PathBuf> {
     names.get(place).map(|name| log.join(name))
 }
 
-/// Remembers how one of a log's files is now.
+/// Remembers how one of a log's files is on the disk now.
 pub(super) fn remember(context: &mut Context, disk: &SimFiles) -> Option<OldFile> {
     let path = draw_file(context, disk)?;
-    let bytes = disk.contents(&path)?;
+    let bytes = disk.synced(&path)?;
     Some(OldFile { path, bytes })
 }
 

@@ -13,7 +13,7 @@ use super::writer::{self, Armed, Trouble, Writer};
 use crate::apply::Due;
 use crate::directory::Directory;
 use crate::driver::Addresses;
-use crate::log::{Log, LogConfig, LogError, LogReader, LogStart, Recovered};
+use crate::log::{Log, LogConfig, LogError, LogReader, LogStart, Recovered, files};
 use crate::quarantine::{Decisions, QuarantineFile};
 use crate::replica::{
     Failure, Fatal, Input, KeptSnapshot, Output, Replica, ReplicaConfig, ReplicaStart, RequestId,
@@ -512,8 +512,13 @@ impl Running {
 
     /// Makes promises and decisions durable; a process whose disk does not take them ends.
     fn keep_quarantine(&mut self, context: &mut Context, effects: &mut Vec<Effect>) -> Checked {
-        if let Err(error) = self.quarantine_file.write(&self.replay.quarantine) {
-            effects.push(self.disk_trouble(context, &error)?);
+        match self.quarantine_file.write(&self.replay.quarantine) {
+            Ok(()) => {}
+            // Nothing is allocated ahead for it.
+            Err(error) if self.writer.armed.is_none() && files::is_full(&error) => {
+                effects.push(Effect::Die(Death::Kill));
+            }
+            Err(error) => effects.push(self.disk_trouble(context, &error)?),
         }
         Ok(())
     }

@@ -48,7 +48,9 @@ impl Incoming {
             false => files.create(&path).map_err(LogError::growing(&path, 0))?,
         };
         let mut bytes = file.len().map_err(LogError::io("read", &path))?;
-        if bytes > name.bytes {
+        if bytes >= name.bytes {
+            // An earlier process had it whole, and may have failed to sync it: then nobody knows what of it is on the disk, and
+            // another sync would say nothing of that.
             file.set_len(0).map_err(LogError::io("shorten", &path))?;
             bytes = 0;
         }

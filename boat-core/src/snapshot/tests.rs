@@ -222,8 +222,9 @@ fn every_call_of_a_snapshot_that_arrives_fails_once_in_every_way() {
     let bytes = source.contents(&path(directory(), 9)).unwrap();
     let faults = [Fault::Error, Fault::Short, Fault::Full, Fault::StopBefore, Fault::StopAfter];
     let cases = CallKind::ALL.into_iter().flat_map(|kind| (0..12).map(move |nth| (kind, nth)));
+    let cases = cases.flat_map(|case| faults.map(|fault| (case, fault)));
     let mut struck = 0;
-    for ((kind, nth), fault) in cases.flat_map(|case| faults.map(|fault| (case, fault))) {
+    for (((kind, nth), fault), power) in cases.flat_map(|case| [(case, true), (case, false)]) {
         let disk = SimFiles::new();
         let (store, _) = open(&disk, (0, 0)).unwrap();
         store.write(frozen(3, 100)).unwrap();
@@ -236,14 +237,18 @@ fn every_call_of_a_snapshot_that_arrives_fails_once_in_every_way() {
             continue;
         }
         struck += 1;
-        let case = format!("{kind:?} {nth} {fault:?}");
+        let case = format!("{kind:?} {nth} {fault:?}, power lost: {power}");
         if let Err(error) = &received
             && error.is_harmless()
         {
             assert_eq!(indexes(&store), [6, 3], "{case}");
             receive(&store, name, &bytes).unwrap_or_else(|error| panic!("{case}: {error}"));
         }
-        disk.crash(nth);
+        if power {
+            disk.crash(nth)
+        } else {
+            disk.kill()
+        }
         let covered = if installed.is_some() { (9, 9) } else { (3, 6) };
         let (store, warnings) = open(&disk, covered).unwrap_or_else(|error| panic!("{case}: {error}"));
         assert_eq!(warnings, Vec::<String>::new(), "{case}");
@@ -255,6 +260,8 @@ fn every_call_of_a_snapshot_that_arrives_fails_once_in_every_way() {
             received.or_else(|_| receive(&store, name, &bytes)).unwrap();
             store.installed(9).unwrap();
         }
+        disk.crash(nth);
+        let (store, _) = open(&disk, (9, 9)).unwrap_or_else(|error| panic!("{case}: {error}"));
         assert_eq!(read(&store, 9).unwrap_or_else(|error| panic!("{case}: {error}")).0, 9);
     }
     assert!(struck > 60, "only {struck} calls failed");

@@ -118,6 +118,13 @@ impl SimFiles {
         disk.names.get(path).and_then(|content| disk.contents.get(content)).map(|content| content.now.clone())
     }
 
+    /// The bytes of the file at `path` that would be there after any crash.
+    pub fn synced(&self, path: &Path) -> Option<Vec<u8>> {
+        let disk = self.disk();
+        let content = disk.names_synced.get(path).and_then(|content| disk.contents.get(content));
+        content.map(|content| content.synced.clone())
+    }
+
     /// Puts other bytes under `path`, synced, as bit rot or a bad restore would.
     pub fn set_contents(&self, path: &Path, bytes: Vec<u8>) {
         let mut disk = self.disk();

@@ -319,3 +319,23 @@ fn two_that_ask_to_leave_at_once_do_not_both_hear_yes() {
     cluster.tick(40);
     assert_eq!(cluster.verdicts.last(), Some(&(leader, Some(false))));
 }
+
+#[test]
+fn nobody_leaves_who_may_be_the_only_one_that_ran_a_request() {
+    let mut cluster = Cluster::new(3);
+    let (leader, follower) = cluster.follower();
+    let applied = |cluster: &mut Cluster, index| {
+        let condition = Condition { index, ..Condition::default() };
+        cluster.input(leader, Input::Condition(Box::new(condition)));
+    };
+    applied(&mut cluster, 0);
+    cluster.input(follower, Input::MayLeave { within_ticks: 200 });
+    cluster.tick(20);
+    assert_eq!(cluster.verdicts, [], "the leader's model is slow");
+    cluster.tick(40);
+    assert_eq!(cluster.verdicts, [(follower, Some(false))]);
+    let commit = cluster.replicas[&leader].commit();
+    applied(&mut cluster, commit);
+    cluster.input(follower, Input::MayLeave { within_ticks: 200 });
+    assert_eq!(cluster.verdicts.last(), Some(&(follower, Some(true))));
+}

@@ -31,6 +31,11 @@ fn an_election_waits_until_a_snapshot_is_durable() {
         }
         _ => None,
     });
+    // A newer one has to wait.
+    let newer = SnapshotName { index: 20, ..snapshot };
+    let message = PeerMessage::SnapshotOffer(SnapshotOffer { snapshot: newer, ..offer });
+    let outputs = step(Input::Peer { from: NodeId(0), from_raft_id: Some(leader), message });
+    assert!(!outputs.iter().any(|output| matches!(output, Output::BeginSnapshot(_))), "{outputs:?}");
     // The disk is slow, and the leader is gone: the time for an election comes.
     for _ in 0..60 {
         let outputs = step(Input::Tick);
