@@ -17,7 +17,6 @@ pub use self::change::{Application, Change, Links, ModelId, ModelVersion};
 pub(crate) use self::configuration::Planned;
 pub use self::configuration::{Beginning, Configuration};
 pub use self::look::{ApplicationView, ContainerView, Look, ModelView};
-pub(crate) use self::making::NO_CONTAINER;
 
 /// How many applications there may be.
 pub const APPLICATIONS_MAX: usize = 1_024;
