@@ -53,8 +53,9 @@ impl Replica {
     /// A node takes part in elections only after handshakes with a majority: one of them would have told it that a later
     /// start of its directory was seen (design D13).
     pub(super) fn may_take_part(&self) -> bool {
-        let own = self.config.own.raft_id;
-        let greeted = |id: &RaftId| *id == own || self.greeted.contains(&id.node());
+        // A former incarnation of this node will never be met.
+        let own = self.config.own.raft_id.node();
+        let greeted = |id: &RaftId| id.node() == own || self.greeted.contains(&id.node());
         let majority = |voters: &[RaftId]| {
             voters.is_empty() || voters.iter().filter(|id| greeted(id)).count() > voters.len() / 2
         };
@@ -62,9 +63,14 @@ impl Replica {
     }
 
     /// Whether an election may begin here. Not while a snapshot is on its way to the disk: Raft looks for membership changes
-    /// behind the last entry that was applied, and panics where that is gone from the log.
+    /// behind the last entry that was applied, and panics where that is gone from the log. And not where this is the only
+    /// voter and entries are on their way: it would lead at once, and Raft panics where a leader's log is not durable.
     pub(super) fn may_campaign(&self) -> bool {
-        self.installing.is_none() && self.may_take_part()
+        let alone = self.membership.voters.len() == 1 && self.membership.voters_outgoing.is_empty();
+        let is_durable = self.raw.raft.raft_log.persisted == self.last_index();
+        // A leader's clock must not stop.
+        let may_lead = self.is_leader() || !alone || is_durable;
+        self.installing.is_none() && may_lead && self.may_take_part()
     }
 
     pub(super) fn on_disconnected(&mut self, node: NodeId, refused: bool) {

@@ -4,6 +4,7 @@ mod members;
 mod snapshots;
 
 use super::*;
+use crate::transport::{ConsensusKind, ConsensusMessage};
 use crate::{Birth, Command, NodeId, Origin, Request, RequestKind};
 
 /// Replicas in one thread, with disks and links that never fail: what goes wrong is the simulator's business.
@@ -208,6 +209,38 @@ fn a_single_node_leads_itself() {
     cluster.leader();
     cluster.propose(NodeId(0), "a");
     assert_eq!(cluster.keys(NodeId(0)), ["a"]);
+}
+
+#[test]
+fn a_single_voter_leads_again_only_once_its_log_is_durable() {
+    let mut cluster = Cluster::new(1);
+    cluster.leader();
+    cluster.stalled.insert(NodeId(0));
+    cluster.propose(NodeId(0), "a");
+    // A former member that was elected before it heard of its removal.
+    let (to, from) = (member(0, 1).raft_id, member(1, 1).raft_id);
+    let heartbeat = ConsensusMessage {
+        kind: ConsensusKind::Heartbeat,
+        to,
+        from,
+        term: 9,
+        log_term: 0,
+        index: 0,
+        entries: Vec::new(),
+        commit: 0,
+        commit_term: 0,
+        reject: false,
+        reject_hint: 0,
+        context: Bytes::new(),
+        priority: 0,
+    };
+    let message = PeerMessage::Consensus(Box::new(heartbeat));
+    cluster.input(NodeId(0), Input::Peer { from: NodeId(1), from_raft_id: Some(from), message });
+    cluster.tick(60);
+    assert!(!cluster.replicas[&NodeId(0)].is_leader());
+    cluster.stalled.clear();
+    cluster.input(NodeId(0), Input::Persisted(u64::MAX));
+    cluster.leader();
 }
 
 #[test]

@@ -93,7 +93,9 @@ impl Context {
             return None;
         }
         self.poisons += 1;
-        Some(if self.chance(500) { Poison::Always } else { Poison::AtFirst })
+        // Where an operator takes out the one node on which it went well, that answer is revoked (design D6).
+        let always = self.chance(500) || self.options.operate_per_mille > 0;
+        Some(if always { Poison::Always } else { Poison::AtFirst })
     }
 
     pub(super) fn chance(&mut self, per_mille: u32) -> bool {

@@ -350,7 +350,7 @@ impl Node {
 
     /// Asks the others whether they can do without what stands in the directory.
     fn ask(&mut self, context: &mut Context, directory: Directory, raft_id: RaftId) {
-        let asking = Asking::new(context, directory, raft_id, &self.members, self.address.clone());
+        let asking = Asking::new(context, directory, raft_id, self.members.clone(), self.address.clone());
         self.process = Process::Asking(Box::new(asking));
     }
 
@@ -542,9 +542,11 @@ impl Empty {
                 }
                 NodeInput::Replica(Input::Peer { from, message: PeerMessage::Join(join), .. }) => {
                     self.addresses.hear(from, join.address, true);
+                    self.founding.hear_of(from);
                 }
                 NodeInput::Introduced { from, said } => {
-                    self.founding.on_introduction(from, &said, &mut outputs)
+                    self.addresses.hear_members(&said);
+                    self.founding.on_introduction(from, &said, &mut outputs);
                 }
                 NodeInput::Propose { attempt, .. } => {
                     effects.push(Effect::Answer(attempt, Reply::Failed(Failure::NoLeader)));

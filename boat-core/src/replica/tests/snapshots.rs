@@ -20,7 +20,7 @@ fn an_election_waits_until_a_snapshot_is_durable() {
     }
     let snapshot = SnapshotName { index: 16, term: 6, bytes: 100, checksum: 1 };
     let offer = SnapshotOffer { to: own.raft_id, from: leader, term: 6, snapshot };
-    let message = PeerMessage::SnapshotOffer(offer.clone());
+    let message = PeerMessage::SnapshotOffer(offer);
     step(Input::Peer { from: NodeId(0), from_raft_id: Some(leader), message });
     step(Input::SnapshotWritten { snapshot, bytes: Some(snapshot.bytes) });
     let kept = Some(KeptSnapshot { name: snapshot, membership, decisions: Decisions::default() });

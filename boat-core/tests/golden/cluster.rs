@@ -1,0 +1,171 @@
+//! Nodes in one thread, and what is between them: everything that is said arrives at once, unless the scenario wills.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use boat_core::replica::{Input, KeptSnapshot};
+use boat_core::transport::SnapshotName;
+use boat_core::{Birth, Member, Membership, NodeId, OperationToken, RaftId};
+
+use super::describe;
+use super::disk::Disk;
+use super::links::Links;
+use super::node::{Node, Saved};
+use super::trace::Trace;
+
+/// How long a snapshot is, in bytes.
+const SNAPSHOT_BYTES: u64 = 100;
+
+#[derive(Default)]
+pub(crate) struct Cluster {
+    pub(crate) nodes: BTreeMap<NodeId, Node>,
+    pub(crate) disks: BTreeMap<NodeId, Disk>,
+    pub(crate) links: Links,
+    pub(crate) trace: Trace,
+    /// Where each node is reached that is not where its number says.
+    addresses: BTreeMap<NodeId, String>,
+    incarnations: BTreeMap<NodeId, u64>,
+    founders: Membership,
+    copies: BTreeMap<NodeId, Disk>,
+    /// What each snapshot holds.
+    pub(crate) saved: BTreeMap<SnapshotName, (KeptSnapshot, Saved)>,
+    pub(crate) inputs: VecDeque<(NodeId, Input)>,
+    /// Operations by the names that the scenario gave them.
+    pub(crate) operations: Vec<String>,
+}
+
+impl Cluster {
+    /// Starts the founders of a cluster.
+    pub(crate) fn found(&mut self, count: u16) {
+        let members: Vec<Member> = (0..count).map(|node| self.member(NodeId(node))).collect();
+        self.founders = Membership {
+            voters: members.iter().map(|member| member.raft_id).collect(),
+            members: members.into_iter().map(|member| (member.raft_id, member)).collect(),
+            ..Membership::default()
+        };
+        (0..count).for_each(|node| self.start_empty(NodeId(node)));
+    }
+
+    fn member(&self, node: NodeId) -> Member {
+        let incarnation = self.incarnations.get(&node).copied().unwrap_or(1);
+        let address = self.addresses.get(&node).cloned().unwrap_or_else(|| format!("host-{node}:1"));
+        let birth = Birth(u128::from(incarnation));
+        Member { raft_id: RaftId::new(node, incarnation), birth, address }
+    }
+
+    /// Starts a node that has nothing but the genesis.
+    pub(crate) fn start_empty(&mut self, node: NodeId) {
+        self.disks.insert(node, Disk::new(self.founders.clone()));
+        self.start(node);
+    }
+
+    /// The node loses its disk, and comes back as another incarnation.
+    pub(crate) fn wipe(&mut self, node: NodeId) {
+        self.nodes.remove(&node);
+        *self.incarnations.entry(node).or_insert(1) += 1;
+        self.start_empty(node);
+    }
+
+    /// Where the node is reached from its next start on.
+    pub(crate) fn move_to(&mut self, node: NodeId, address: &str) {
+        self.addresses.insert(node, address.to_owned());
+    }
+
+    /// Starts a node from its disk, and connects it with all that run.
+    pub(crate) fn start(&mut self, node: NodeId) {
+        let (own, disk) = (self.member(node), &self.disks[&node]);
+        let started = Node::start(own, disk, self.saved_of(disk));
+        self.nodes.insert(node, started);
+        let peers: Vec<NodeId> = self.nodes.keys().copied().filter(|peer| *peer != node).collect();
+        for peer in peers {
+            self.input(node, Input::Connected(peer));
+            self.input(peer, Input::Connected(node));
+        }
+    }
+
+    /// The process ends; if it `refused`, its machine says so when the others ask.
+    pub(crate) fn stop(&mut self, node: NodeId, refused: bool) {
+        self.nodes.remove(&node);
+        let peers: Vec<NodeId> = self.nodes.keys().copied().filter(|_| refused).collect();
+        for refused in [false, true] {
+            peers.iter().for_each(|peer| self.input(*peer, Input::Disconnected { node, refused }));
+        }
+    }
+
+    /// Somebody copies a disk.
+    pub(crate) fn copy_disk(&mut self, node: NodeId) {
+        self.copies.insert(node, self.disks[&node].clone());
+    }
+
+    /// The node ends, and its disk is what it was when it was copied.
+    pub(crate) fn restore_disk(&mut self, node: NodeId) {
+        self.nodes.remove(&node);
+        self.disks.insert(node, self.copies[&node].clone());
+    }
+
+    /// The snapshot that a disk holds.
+    pub(crate) fn saved_of(&self, disk: &Disk) -> Option<Saved> {
+        let kept = disk.snapshot.as_ref()?;
+        Some(self.saved[&kept.name].1.clone())
+    }
+
+    /// The disk of a node takes writes again.
+    pub(crate) fn go_on(&mut self, node: NodeId) {
+        let Some(own) = self.nodes.get_mut(&node) else { return };
+        own.hangs = false;
+        for (mark, write) in std::mem::take(&mut own.unwritten) {
+            self.disks.get_mut(&node).unwrap().write(write);
+            self.inputs.push_back((node, Input::Persisted(mark)));
+        }
+        self.run();
+    }
+
+    /// A node takes a snapshot of what it has applied, and cuts its log behind it.
+    pub(crate) fn take_snapshot(&mut self, node: NodeId) {
+        let own = &self.nodes[&node];
+        let (index, term) = (own.applier.index(), own.applier.term());
+        let name = SnapshotName { index, term, bytes: SNAPSHOT_BYTES, checksum: 1 };
+        let membership = own.replica.membership().clone();
+        let kept = KeptSnapshot { name, membership, decisions: own.quarantine.decisions().clone() };
+        let saved = Saved { applier: own.applier.clone(), model: own.model.clone() };
+        self.saved.insert(name, (kept.clone(), saved));
+        self.disks.get_mut(&node).unwrap().snapshot = Some(kept.clone());
+        self.input(node, Input::SnapshotTaken { newest: kept, cut_to: index });
+    }
+
+    /// Delivers what was kept back.
+    pub(crate) fn deliver_late(&mut self) {
+        for letter in self.links.take_late() {
+            self.trace.late(&letter);
+            self.arrive(letter);
+        }
+        self.run();
+    }
+
+    pub(crate) fn tick(&mut self, only: Option<NodeId>) {
+        self.trace.tick();
+        let nodes: Vec<NodeId> = self.nodes.keys().copied().collect();
+        for node in nodes.into_iter().filter(|node| only.is_none_or(|only| only == *node)) {
+            let Some(condition) = self.nodes.get(&node).map(Node::condition) else { continue };
+            self.input(node, Input::Condition(Box::new(condition)));
+            self.input(node, Input::Tick);
+        }
+    }
+
+    /// A new name for an operation.
+    pub(crate) fn operation(&mut self, name: String) -> OperationToken {
+        let place = self.operations.iter().position(|known| *known == name).unwrap_or(self.operations.len());
+        if place == self.operations.len() {
+            self.operations.push(name);
+        }
+        self.trace.operations.clone_from(&self.operations);
+        // Token 0 stands for none.
+        OperationToken(place as u128 + 1)
+    }
+
+    /// One line about each node.
+    pub(crate) fn show(&mut self) {
+        for node in self.nodes.values() {
+            self.trace.always(describe::node(node, &self.disks[&node.id()]));
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! One node's process: a replica, and an applier with its model behind it.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use boat_core::apply::{Applied, Applier, Batch, SessionLimits};
+use boat_core::log::{LogEntry, LogWrite};
+use boat_core::quarantine::{Quarantine, Run};
+use boat_core::replica::{Condition, Replica, ReplicaConfig, RequestId};
+use boat_core::transport::{Ailment, Ailments, Report, SnapshotName};
+use boat_core::{Call, CallOutcome, Member, NodeId, Origin};
+
+use super::disk::Disk;
+use super::model::{Memory, crashes};
+
+/// What election timeouts are drawn from.
+const SEED: u64 = 5;
+/// Snapshots travel in pieces of so many bytes.
+const PIECE_BYTES: usize = 60;
+
+/// Everything that a snapshot holds of applier and model.
+#[derive(Debug, Clone)]
+pub(crate) struct Saved {
+    pub(crate) applier: Applier,
+    pub(crate) model: Memory,
+}
+
+/// One thing that applying came to.
+pub(crate) enum Step {
+    Applied(RequestId, Applied),
+    Crashed(u64),
+    Held(u64),
+}
+
+pub(crate) struct Node {
+    pub(crate) own: Member,
+    pub(crate) replica: Replica,
+    pub(crate) applier: Applier,
+    pub(crate) model: Memory,
+    pub(crate) quarantine: Quarantine,
+    pub(crate) committed: u64,
+    pub(crate) is_held: bool,
+    /// How often the model began anew.
+    pub(crate) life: u64,
+    pub(crate) hangs: bool,
+    /// What was not written because the disk hangs.
+    pub(crate) unwritten: VecDeque<(u64, LogWrite)>,
+    /// The snapshot that arrives, and how much of it is here.
+    pub(crate) incoming: Option<(SnapshotName, u64)>,
+    /// How often each request has crashed the model.
+    crashes: BTreeMap<u64, u32>,
+    /// Who waits here for what, by the name that the scenario gave it.
+    pub(crate) waiting: BTreeMap<RequestId, String>,
+}
+
+impl Node {
+    pub(crate) fn start(own: Member, disk: &Disk, saved: Option<Saved>) -> Node {
+        let config =
+            ReplicaConfig { snapshot_piece_bytes: PIECE_BYTES, ..ReplicaConfig::new(own.clone(), SEED) };
+        let mut replica = Replica::new(config, disk.replica_start()).unwrap();
+        let quarantine = disk.quarantine();
+        replica.restore_decisions(quarantine.decisions().clone());
+        let mut node = Node {
+            own,
+            replica,
+            applier: Applier::new(SessionLimits::default()),
+            model: Memory::default(),
+            quarantine,
+            committed: disk.committed(),
+            is_held: false,
+            life: 1,
+            hangs: false,
+            unwritten: VecDeque::new(),
+            incoming: None,
+            crashes: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+        };
+        saved.into_iter().for_each(|saved| node.restore(saved));
+        node.open(disk.committed());
+        node
+    }
+
+    /// Once the node is a member: what lies behind this entry was never answered by an earlier process or incarnation.
+    pub(crate) fn open(&mut self, index: u64) {
+        if self.replica.is_member() {
+            self.quarantine.doubt_up_to(index);
+            self.quarantine.reached(self.applier.index());
+        }
+    }
+
+    pub(crate) fn id(&self) -> NodeId {
+        self.own.raft_id.node()
+    }
+
+    /// Goes on from a snapshot.
+    pub(crate) fn restore(&mut self, saved: Saved) {
+        self.quarantine.restored(saved.applier.position());
+        (self.applier, self.model) = (saved.applier, saved.model);
+        self.committed = self.committed.max(self.applier.index());
+    }
+
+    /// The model has lost its state.
+    pub(crate) fn reset(&mut self, saved: Option<Saved>) {
+        self.life += 1;
+        self.quarantine.fresh();
+        (self.applier, self.model) = (Applier::new(SessionLimits::default()), Memory::default());
+        self.is_held = false;
+        saved.into_iter().for_each(|saved| self.restore(saved));
+    }
+
+    pub(crate) fn condition(&self) -> Condition {
+        let (position, passed) = (self.applier.position(), self.quarantine.passed());
+        let ailments =
+            Ailments::NONE.with(Ailment::Rebuilding, position < passed).with(Ailment::Holding, self.is_held);
+        let report = Report {
+            ailments,
+            position,
+            passed,
+            decided_index: self.quarantine.decisions().index(),
+            checkpoints: self.applier.checkpoints().latest(),
+            holds: self.quarantine.holds(),
+            ..Report::default()
+        };
+        let (index, life) = (self.applier.index(), self.life);
+        Condition { report, index, life, remembered: self.applier.checkpoints().all() }
+    }
+
+    /// Applies the next entry, as far as the model goes along; `None` when there is nothing to apply.
+    pub(crate) fn apply(&mut self, disk: &Disk) -> Option<Vec<Step>> {
+        let is_open = self.replica.is_member() && !self.is_held;
+        let entry: &LogEntry = disk.entry(self.applier.index() + 1).filter(|_| is_open)?;
+        if entry.index > self.committed {
+            return None;
+        }
+        let before = self.applier.clone();
+        let mut batch = Batch::default();
+        self.applier.admit(&mut batch, entry).unwrap();
+        let outcomes = match self.predict(&batch) {
+            Ok(outcomes) => outcomes,
+            Err(step) => {
+                self.applier = before;
+                return Some(vec![step]);
+            }
+        };
+        let mut steps = Vec::new();
+        let answer = |origin: &Origin, hash, applied: &Applied| {
+            steps.push(Step::Applied(RequestId::of(origin, hash), applied.clone()));
+        };
+        self.applier.complete(&mut batch, outcomes, answer);
+        self.quarantine.reached(self.applier.index());
+        Some(steps)
+    }
+
+    fn predict(&mut self, batch: &Batch) -> Result<Vec<CallOutcome>, Step> {
+        let mut outcomes = Vec::new();
+        while let Some(calls) = batch.calls.get(outcomes.len()..).filter(|calls| !calls.is_empty()) {
+            let count = match self.quarantine.begin(calls) {
+                Run::Calls(count) => count,
+                Run::Quarantined => {
+                    outcomes.push(CallOutcome::Quarantined);
+                    continue;
+                }
+                Run::Held => {
+                    self.is_held = true;
+                    return Err(Step::Held(calls[0].position));
+                }
+            };
+            let calls = &calls[..count];
+            let crashed = |call: &&Call| self.crashes.get(&call.position).copied().unwrap_or_default();
+            if let Some(call) = calls.iter().find(|call| crashed(call) < crashes(call, self.id())) {
+                *self.crashes.entry(call.position).or_default() += 1;
+                self.quarantine.lost(calls, false);
+                return Err(Step::Crashed(call.position));
+            }
+            outcomes.extend(calls.iter().map(|call| CallOutcome::Output(self.model.predict(call))));
+            self.quarantine.ended(calls);
+        }
+        Ok(outcomes)
+    }
+}
