@@ -29,7 +29,7 @@ pub(crate) trait Models: Debug {
     fn fresh(&self) -> Box<dyn Served>;
 
     /// The model whose state these bytes are. The error says why they are none.
-    fn from_bytes(&self, bytes: &[u8]) -> Result<Box<dyn Served>, String>;
+    fn restored(&self, bytes: &[u8]) -> Result<Box<dyn Served>, String>;
 
     /// The body of a request with this number, which is drawn.
     fn body(&self, number: u64) -> Bytes;
@@ -44,7 +44,7 @@ impl Models for HashChains {
         Box::new(HashChain::default())
     }
 
-    fn from_bytes(&self, bytes: &[u8]) -> Result<Box<dyn Served>, String> {
+    fn restored(&self, bytes: &[u8]) -> Result<Box<dyn Served>, String> {
         let state = bytes.try_into().map_err(|_| format!("{} bytes are no hash", bytes.len()))?;
         Ok(Box::new(HashChain(u64::from_le_bytes(state))))
     }

@@ -197,7 +197,7 @@ impl Replay {
     pub(super) fn keep_model(&mut self, state: &[u8]) -> Checked {
         let invariant = "a model reads what it wrote";
         let what = |why| format!("node {}: {why}", self.node);
-        self.model = self.models.from_bytes(state).map_err(|why| Violation { invariant, what: what(why) })?;
+        self.model = self.models.restored(state).map_err(|why| Violation { invariant, what: what(why) })?;
         Ok(())
     }
 

@@ -26,7 +26,7 @@ impl<M: Model> Models for UserModels<M> {
         Box::new(UserModel(model.map_err(|error| error.to_string())))
     }
 
-    fn from_bytes(&self, bytes: &[u8]) -> Result<Box<dyn Served>, String> {
+    fn restored(&self, bytes: &[u8]) -> Result<Box<dyn Served>, String> {
         let mut model = ModelPredictor::new((self.model)()).map_err(|error| error.to_string())?;
         model.take(bytes).map_err(|error| error.to_string())?;
         Ok(Box::new(UserModel(Ok(model))))
