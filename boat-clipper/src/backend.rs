@@ -1,12 +1,13 @@
 //! A backend as configured.
 
 use std::fmt;
+use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use boat_core::{
-    Call, CallOutcome, Check, NodeId, Predictor, PredictorError, Query, QueryOutcome, StateKind,
+    Call, CallOutcome, Check, FrozenState, NodeId, Predictor, PredictorError, Query, QueryOutcome, StateKind,
 };
 use serde::{Deserialize, Serialize};
 
@@ -270,6 +271,24 @@ impl Predictor for Backend {
             #[cfg(feature = "docker")]
             Backend::Docker(predictor) => predictor.state_kind(),
             Backend::Local(predictor) => predictor.state_kind(),
+        }
+    }
+
+    async fn freeze(&mut self) -> Result<FrozenState, PredictorError> {
+        match self {
+            Backend::Engine(predictor) => predictor.freeze().await,
+            #[cfg(feature = "docker")]
+            Backend::Docker(predictor) => predictor.freeze().await,
+            Backend::Local(predictor) => predictor.freeze().await,
+        }
+    }
+
+    async fn restore(&mut self, state: &mut (dyn Read + Send)) -> Result<(), PredictorError> {
+        match self {
+            Backend::Engine(predictor) => predictor.restore(state).await,
+            #[cfg(feature = "docker")]
+            Backend::Docker(predictor) => predictor.restore(state).await,
+            Backend::Local(predictor) => predictor.restore(state).await,
         }
     }
 

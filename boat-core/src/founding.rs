@@ -4,7 +4,7 @@
 //! member list. A node that hears of a genesis takes it: as the voter that it names by its directory's birth, or, when it
 //! is not named, as a new incarnation that asks to be taken in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
@@ -19,6 +19,8 @@ const INTRODUCE_TICKS: u64 = 10;
 const FRESH_TICKS: u64 = 100;
 /// How often a node that waits says for whom, in ticks.
 const SAY_TICKS: u64 = 250;
+/// To how many nodes outside of the list an empty node introduces itself, at most.
+const STRANGERS_MAX: usize = 64;
 
 /// What an empty node does.
 #[derive(Debug)]
@@ -44,6 +46,8 @@ pub struct Founding {
     members: MemberList,
     limits: SessionLimits,
     heard: BTreeMap<NodeId, Heard>,
+    /// Nodes that are not in the list, and said where they are.
+    strangers: BTreeSet<NodeId>,
     tick: u64,
     rng: ChaCha8Rng,
     adopted: bool,
@@ -54,8 +58,18 @@ impl Founding {
     /// An empty node in a directory of this birth. `seed` must be random: names are drawn from it.
     pub fn new(node: NodeId, birth: Birth, members: MemberList, limits: SessionLimits, seed: u64) -> Self {
         let rng = ChaCha8Rng::seed_from_u64(seed ^ birth.0 as u64);
-        let heard = BTreeMap::new();
-        Founding { node, birth, members, limits, heard, tick: 0, rng, adopted: false, joins: false }
+        Founding {
+            node,
+            birth,
+            members,
+            limits,
+            heard: BTreeMap::new(),
+            strangers: BTreeSet::new(),
+            tick: 0,
+            rng,
+            adopted: false,
+            joins: false,
+        }
     }
 
     /// Whether the node joins a cluster that is there already: then it never founds one, and takes the genesis of whomever
@@ -63,6 +77,13 @@ impl Founding {
     #[must_use]
     pub fn joining(self, joins: bool) -> Self {
         Founding { joins, ..self }
+    }
+
+    /// A node said where it is: a member of a cluster that this node knows nothing of any more, perhaps.
+    pub fn hear_of(&mut self, node: NodeId) {
+        if self.members.address(node).is_none() && self.strangers.len() < STRANGERS_MAX {
+            self.strangers.insert(node);
+        }
     }
 
     /// Whom this node has not heard from lately.
@@ -87,7 +108,8 @@ impl Founding {
             log::info!("waiting for nodes {waiting_for:?} of {} to found or find the cluster", self.members);
         }
         if self.tick.is_multiple_of(INTRODUCE_TICKS) {
-            for (to, _) in self.members.iter().filter(|(node, _)| *node != self.node) {
+            let listed = self.members.iter().map(|(node, _)| node).filter(|node| *node != self.node);
+            for to in listed.chain(self.strangers.iter().copied()) {
                 outputs.push(FoundingOutput::Send(to, self.introduction(true)));
             }
         }

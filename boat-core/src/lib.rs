@@ -72,6 +72,8 @@ mod snapshot;
 mod status;
 #[cfg(feature = "supervisor")]
 pub mod supervisor;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod transport;
 
 pub use codec::Malformed;

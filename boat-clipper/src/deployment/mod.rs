@@ -7,6 +7,7 @@ mod change;
 mod configuration;
 mod json;
 mod look;
+mod making;
 
 use std::collections::BTreeMap;
 

@@ -9,12 +9,13 @@ mod renewal;
 mod replicated;
 mod work;
 
+use std::io::Read;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use boat_core::{
-    Call, CallOutcome, Check, Predictor, PredictorError, Query, QueryOutcome, RequestKind, StateKind,
-    query_by_predicting,
+    Call, CallOutcome, Check, FrozenState, Predictor, PredictorError, Query, QueryOutcome, RequestKind,
+    StateKind, query_by_predicting,
 };
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -28,7 +29,7 @@ use self::replicated::Replicated;
 use self::work::{InputOutcome, Output, Work};
 use crate::outcome_log::{AnsweredBy, log_outcome};
 use crate::request::{self, Element};
-use crate::{DeploymentView, InputType, ManagementClient};
+use crate::{Deployment, DeploymentView, InputType, ManagementClient};
 
 /// How often a call of a model without state is tried whose fate nobody knows, before it may be the call that is to blame.
 const UNKNOWN_TRIES_MAX: u32 = 3;
@@ -230,9 +231,26 @@ impl ClipperPredictor {
 }
 
 impl Predictor for ClipperPredictor {
-    /// A deployment that comes with the log is state, whatever the model keeps: without its first requests it would be gone.
+    /// A deployment that comes with the log is state, whatever the model keeps. It is all the state of a model without any.
     fn state_kind(&self) -> StateKind {
-        if self.replicated.is_some() { StateKind::Replay } else { self.config.state_kind }
+        match self.config.state_kind {
+            StateKind::Stateless if self.replicated.is_some() => StateKind::Snapshot,
+            state_kind => state_kind,
+        }
+    }
+
+    async fn freeze(&mut self) -> Result<FrozenState, PredictorError> {
+        let deployment = self.replicated.as_ref().map(Replicated::deployment);
+        Ok(deployment.map_or_else(FrozenState::empty, |all| FrozenState::from_bytes(all.to_state())))
+    }
+
+    async fn restore(&mut self, state: &mut (dyn Read + Send)) -> Result<(), PredictorError> {
+        if self.state_kind() != StateKind::Snapshot {
+            return self.reset().await;
+        }
+        let deployment = Deployment::from_state(state).map_err(PredictorError::StateLost)?;
+        self.reset().await?;
+        self.make(deployment).await
     }
 
     /// A model that keeps no state answers a question as it does a prediction.

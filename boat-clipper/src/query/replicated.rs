@@ -39,6 +39,16 @@ impl Replicated {
         &self.view
     }
 
+    pub(super) fn deployment(&self) -> &Deployment {
+        &self.deployment
+    }
+
+    /// This is deployed now.
+    fn set(&mut self, deployment: Deployment) {
+        self.view.replace(deployment.clone());
+        self.deployment = deployment;
+    }
+
     /// Nothing is deployed any more. Who looks goes on seeing what was, until the replay has come so far.
     pub(super) fn reset(&mut self) {
         self.deployment = Deployment::new();
@@ -76,10 +86,20 @@ impl ClipperPredictor {
             self.bring_about(&self.for_backend(change)).await?;
         }
         if let Some(replicated) = &mut self.replicated {
-            replicated.view.replace(after.clone());
-            replicated.deployment = after;
+            replicated.set(after);
         }
         Ok(CallOutcome::Output(said.into()))
+    }
+
+    /// Makes on a fresh backend what a snapshot holds.
+    pub(super) async fn make(&mut self, deployment: Deployment) -> Result<(), PredictorError> {
+        for change in deployment.changes() {
+            self.bring_about(&self.for_backend(&change)).await?;
+        }
+        if let Some(replicated) = &mut self.replicated {
+            replicated.set(deployment);
+        }
+        Ok(())
     }
 
     /// The change as the Clipper behind is told it: no model must be given up by the clock before its call is, for nodes would

@@ -90,6 +90,11 @@ async fn state_is_replayed_unless_declared_away() {
         assert_eq!(backend.state_kind(), StateKind::Replay);
         let stateless = BackendConfig { stateless: true, ..config(kind, ModelKind::Echo) };
         assert_eq!(Backend::from_config(stateless).await.unwrap().state_kind(), StateKind::Stateless);
+        // Where the deployment is the log's, it is state.
+        let replicated = BackendConfig { replicated: true, ..config(BackendKind::Engine, ModelKind::Echo) };
+        assert_eq!(Backend::from_config(replicated.clone()).await.unwrap().state_kind(), StateKind::Replay);
+        let stateless = BackendConfig { stateless: true, ..replicated };
+        assert_eq!(Backend::from_config(stateless).await.unwrap().state_kind(), StateKind::Snapshot);
     }
 }
 

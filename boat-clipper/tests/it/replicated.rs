@@ -6,14 +6,19 @@ use boat_clipper::{
     Backend, BackendConfig, Beginning, Change, ClipperConfig, ClipperPredictor, Configuration, Engine,
     EngineConfig, HashChain, ModelKind, Renewal, admin_routes, begin_deployment, default_deployment,
 };
-use boat_core::config::NodeConfig;
+use boat_core::config::{Limits, NodeConfig};
 use boat_core::http::HttpServer;
 use boat_core::transport::local::LocalNetwork;
-use boat_core::{Call, CallOutcome, MemberList, Node, NodeId, PredictError, Predictor, RequestKind};
+use boat_core::{
+    Call, CallOutcome, MemberList, Node, NodeId, PredictError, Predictor, RequestKind, StateKind,
+};
 use tokio::net::TcpListener;
 
 use crate::http::{Message, ask};
-use crate::{calls, input, output, predict, unavailable};
+use crate::{calls, input, lost, output, predict, unavailable};
+
+/// As often as nodes may be told to make snapshots, in bytes of log.
+const SNAPSHOT_LOG_BYTES: u64 = 64 << 10;
 
 /// How long anything may take before a test has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -57,8 +62,12 @@ fn said(outcome: &CallOutcome) -> String {
 }
 
 async fn replicated() -> Backend {
+    backend(false).await
+}
+
+async fn backend(stateless: bool) -> Backend {
     let query_address = "127.0.0.1:0".parse().unwrap();
-    let config = BackendConfig { query_address, replicated: true, ..BackendConfig::default() };
+    let config = BackendConfig { query_address, replicated: true, stateless, ..BackendConfig::default() };
     Backend::from_config(config).await.unwrap()
 }
 
@@ -121,6 +130,29 @@ async fn changes_take_effect_at_their_position_and_again_at_a_replay() {
 }
 
 #[tokio::test]
+async fn the_deployment_of_a_model_without_state_stands_in_snapshots() {
+    let calls = mixed(&[begin(), add_version_2(), input("x")]);
+    let mut first = backend(true).await;
+    assert_eq!(first.state_kind(), StateKind::Snapshot);
+    first.reset().await.unwrap();
+    assert_eq!(predict(&mut first, &calls[..2]).await.1, Ok(()));
+    let mut state = Vec::new();
+    first.freeze().await.unwrap().write_to(&mut state).unwrap();
+    let mut second = backend(true).await;
+    let view = second.deployment_view().unwrap();
+    // Twice: what was there before is gone.
+    for _ in 0..2 {
+        second.restore(&mut state.as_slice()).await.unwrap();
+        assert_eq!(view.deployment(), first.deployment_view().unwrap().deployment());
+        let expected = HashChain::default().step(b"x");
+        let (outcomes, ended) = predict(&mut second, &calls[2..]).await;
+        assert_eq!((outcomes, ended), (vec![output(0, &format!("{expected:?}"))], Ok(())));
+    }
+    let wrong = second.restore(&mut b"hello".as_slice()).await;
+    assert!(lost(wrong).contains("this is no deployment"));
+}
+
+#[tokio::test]
 async fn what_is_asked_is_checked_by_what_is_deployed() {
     let mut backend = replicated().await;
     backend.reset().await.unwrap();
@@ -171,6 +203,7 @@ struct Cluster {
     network: LocalNetwork,
     directory: tempfile::TempDir,
     members: MemberList,
+    stateless: bool,
 }
 
 struct Running {
@@ -200,17 +233,19 @@ impl Running {
 }
 
 impl Cluster {
-    fn new() -> Self {
+    fn new(stateless: bool) -> Self {
         let members = (0..3).map(|node| (NodeId(node), format!("local:{node}")));
         let directory = tempfile::tempdir().unwrap();
-        Cluster { network: LocalNetwork::new(), directory, members: MemberList::new(members).unwrap() }
+        let members = MemberList::new(members).unwrap();
+        Cluster { network: LocalNetwork::new(), directory, members, stateless }
     }
 
     async fn start(&self, id: u16, beginning: Vec<Change>) -> Running {
-        let backend = replicated().await;
+        let backend = backend(self.stateless).await;
         let view = backend.deployment_view().unwrap();
+        let limits = Limits { snapshot_log_bytes: SNAPSHOT_LOG_BYTES, ..Limits::default() };
         let node = Node::builder(id)
-            .config(NodeConfig::<boat_core::config::NoBackend>::default())
+            .config(NodeConfig::<boat_core::config::NoBackend> { limits, ..NodeConfig::default() })
             .data_dir(self.directory.path().join(id.to_string()))
             .members(self.members.clone())
             .transport(self.network.transport())
@@ -228,7 +263,7 @@ impl Cluster {
 
 #[tokio::test]
 async fn every_node_deploys_what_the_log_says_and_a_fresh_one_by_replay() {
-    let cluster = Cluster::new();
+    let cluster = Cluster::new(false);
     let mut nodes = Vec::new();
     for id in 0..3 {
         nodes.push(cluster.start(id, default_deployment()).await);
@@ -284,4 +319,34 @@ async fn every_node_deploys_what_the_log_says_and_a_fresh_one_by_replay() {
     .await;
     let digests: Vec<String> = nodes.iter().map(|running| running.node.status().digest).collect();
     assert!(digests.iter().all(|digest| *digest == digests[0]), "{digests:?}");
+}
+
+#[tokio::test]
+async fn a_fresh_node_gets_the_deployment_from_a_snapshot_where_no_model_has_state() {
+    let cluster = Cluster::new(true);
+    let mut nodes = Vec::new();
+    for id in 0..3 {
+        nodes.push(cluster.start(id, default_deployment()).await);
+    }
+    for running in &nodes {
+        within(running.node.ready()).await.unwrap();
+    }
+    let gone = nodes.remove(2);
+    gone.server.shutdown().await;
+    gone.node.shutdown().await.unwrap();
+    std::fs::remove_dir_all(cluster.directory.path().join("2")).unwrap();
+    let long = "x".repeat(8 << 10);
+    within(async {
+        // What holds the deployment is not in the log any more.
+        while nodes.iter().any(|running| running.node.status().snapshot.is_none()) {
+            assert_eq!(nodes[0].output(&long).await.1, long);
+        }
+    })
+    .await;
+    let back = cluster.start(2, default_deployment()).await;
+    within(back.node.ready()).await.unwrap();
+    assert_eq!(back.output("y").await.1, "y");
+    let linked = back.post("/admin/get_linked_models", r#"{"app_name":"default"}"#).await;
+    assert_eq!((linked.status(), linked.text()), (200, r#"["echo-model"]"#));
+    assert!(back.node.status().snapshot.is_some(), "{:?}", back.node.status());
 }

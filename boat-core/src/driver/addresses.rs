@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::transport::Introduction;
 use crate::{MemberList, Membership, NodeId};
 
 /// How long a node that is not connected is dialed at one address before the next has its turn, in ticks.
@@ -91,6 +92,13 @@ impl Addresses {
         }
         if node != self.own && (self.heard.len() < HEARD_MAX || self.heard.contains_key(&node)) {
             self.heard.insert(node, Heard { address, tick, urgent_tick });
+        }
+    }
+
+    /// A node introduced itself: one that is in a cluster says where its members are now.
+    pub(crate) fn hear_members(&mut self, said: &Introduction) {
+        for (node, address) in said.members.iter().filter(|_| said.genesis.is_some()) {
+            self.hear(node, address.to_owned(), false);
         }
     }
 

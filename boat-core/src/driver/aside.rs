@@ -9,7 +9,7 @@ use super::found::Launch;
 use super::whereabouts::Whereabouts;
 use super::{Addresses, Event, now};
 use crate::replica::Failure;
-use crate::transport::{Join, PeerEvent, PeerMessage};
+use crate::transport::{Introduction, Join, PeerEvent, PeerMessage};
 use crate::{Birth, Error, Predictor, RaftId};
 
 /// How long the others are asked before the node gives up.
@@ -66,10 +66,16 @@ pub(super) fn may_begin_anew<P: Predictor>(
     )))
 }
 
-/// Asks, and says where the answer reaches this node: its place may have changed since the others heard of it.
+/// Asks, and says where the answer reaches this node, and asks where the others are: places may have changed.
 fn questions<P: Predictor>(launch: &Launch<P>, raft_id: RaftId, ticket: u64) -> Vec<PeerMessage> {
-    let join = Join { raft_id, birth: launch.directory.birth(), address: launch.address.clone() };
-    vec![PeerMessage::Join(join), PeerMessage::LeaveQuestion { raft_id, ticket }]
+    let birth = launch.directory.birth();
+    let join = Join { raft_id, birth, address: launch.address.clone() };
+    let introduction = Introduction { birth, members: launch.members.clone(), genesis: None, asks: true };
+    vec![
+        PeerMessage::Join(join),
+        PeerMessage::Introduction(Box::new(introduction)),
+        PeerMessage::LeaveQuestion { raft_id, ticket },
+    ]
 }
 
 /// Whether an answer belongs to one of the latest questions, of which `first` was the first and `last` the last.

@@ -207,6 +207,9 @@ impl<P: Predictor> Launch<P> {
             Event::Peer(PeerEvent::Message { from, message: PeerMessage::Introduction(said), .. }) => {
                 founding.on_introduction(from, &said, outputs);
             }
+            Event::Peer(PeerEvent::Message { from, message: PeerMessage::Join(_), .. }) => {
+                founding.hear_of(from);
+            }
             Event::Peer(PeerEvent::Refused { node, reason }) => {
                 log::warn!("node {node} refuses this node: {reason}");
             }

@@ -29,6 +29,9 @@ impl Whereabouts {
             Event::Peer(PeerEvent::Message { from, message: PeerMessage::Join(join), .. }) => {
                 self.addresses.hear(*from, join.address.clone(), true);
             }
+            Event::Peer(PeerEvent::Message { message: PeerMessage::Introduction(said), .. }) => {
+                self.addresses.hear_members(said);
+            }
             _ => {}
         }
     }

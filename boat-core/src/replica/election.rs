@@ -53,8 +53,9 @@ impl Replica {
     /// A node takes part in elections only after handshakes with a majority: one of them would have told it that a later
     /// start of its directory was seen (design D13).
     pub(super) fn may_take_part(&self) -> bool {
-        let own = self.config.own.raft_id;
-        let greeted = |id: &RaftId| *id == own || self.greeted.contains(&id.node());
+        // A former incarnation of this node will never be met.
+        let own = self.config.own.raft_id.node();
+        let greeted = |id: &RaftId| id.node() == own || self.greeted.contains(&id.node());
         let majority = |voters: &[RaftId]| {
             voters.is_empty() || voters.iter().filter(|id| greeted(id)).count() > voters.len() / 2
         };

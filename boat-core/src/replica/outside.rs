@@ -46,6 +46,9 @@ impl Replica {
         if self.is_member() {
             return if index > own_index { self.end_removed(index, outputs) } else { Ok(()) };
         }
+        if self.membership.removed.contains(&raft_id) {
+            return self.end_removed(index, outputs);
+        }
         for (node, address) in members {
             // The genesis and the configured list may both be old.
             outputs.push(Output::Reach { node, address, urgent: false });
@@ -66,7 +69,16 @@ impl Replica {
         Ok(())
     }
 
-    /// This incarnation has left the membership.
+    /// The log says that this incarnation is no member any more. It goes on until a member says so, too: one that does not know
+    /// yet, because it lost power before that was durable there, may need this one's vote to find out.
+    pub(super) fn leave_membership(&mut self, outputs: &mut Vec<Output>) {
+        log::info!("this node was removed from the cluster, as of entry {}", self.membership.index);
+        for to in self.connected.iter().copied() {
+            outputs.push(Output::Send { to, message: self.join_message() });
+        }
+    }
+
+    /// This incarnation has left the membership, and others know it.
     pub(super) fn end_removed(&mut self, index: u64, outputs: &mut Vec<Output>) -> Result<(), Fatal> {
         self.removed_at = Some(index);
         self.tick_operations(outputs);

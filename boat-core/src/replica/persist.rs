@@ -219,7 +219,10 @@ impl Replica {
         if let Some(entry) = self.committed.pop_front() {
             self.hand_over_entries(vec![entry], outputs);
         }
-        if leaves { self.end_removed(self.membership.index, outputs) } else { Ok(()) }
+        if leaves {
+            self.leave_membership(outputs);
+        }
+        Ok(())
     }
 
     /// Hands committed entries on, up to the first membership change, which goes to disk first.

@@ -95,9 +95,11 @@ impl Replica {
         if let Some(decision) = self.due_retry().or_else(|| self.due_force()) {
             return self.propose_decision(decision);
         }
-        let Some((position, round)) =
-            open.filter(|(position, round)| self.majority_crashed(*position, *round))
-        else {
+        // Where members came since a majority was found, all may hold it by now: then nobody goes on without a decision.
+        let is_due = |(position, round): &(u64, u32)| {
+            self.majority_crashed(*position, *round) || self.without_hold(*position, *round).is_empty()
+        };
+        let Some((position, round)) = open.filter(is_due) else {
             self.poison.asking = None;
             return;
         };

@@ -8,7 +8,7 @@ use super::waiters::Reply;
 use crate::directory::Directory;
 use crate::driver::Addresses;
 use crate::replica::{Failure, Input};
-use crate::transport::{Join, PeerMessage};
+use crate::transport::{Introduction, Join, PeerMessage};
 use crate::{MemberList, NodeId, RaftId};
 
 /// How often the others are asked, in ticks.
@@ -19,6 +19,7 @@ const ASK_EVERY_TICKS: u64 = 10;
 pub(super) struct Asking {
     pub(super) directory: Directory,
     pub(super) raft_id: RaftId,
+    members: MemberList,
     /// Where the nodes are that it asks.
     pub(super) addresses: Addresses,
     others: Vec<NodeId>,
@@ -35,15 +36,15 @@ impl Asking {
         context: &mut Context,
         directory: Directory,
         raft_id: RaftId,
-        members: &MemberList,
+        members: MemberList,
         address: String,
     ) -> Self {
         let ticket = context.word() >> 1;
-        let mut addresses = Addresses::new(raft_id.node(), members);
+        let mut addresses = Addresses::new(raft_id.node(), &members);
         let others = addresses.changed().into_iter().flatten().map(|(node, _)| node).collect();
         let connected = BTreeSet::new();
         let tickets = (ticket, ticket);
-        Asking { directory, raft_id, addresses, others, connected, address, tickets, tick: 0 }
+        Asking { directory, raft_id, members, addresses, others, connected, address, tickets, tick: 0 }
     }
 
     /// Takes what has gathered. True: the others can do without what stands in the directory.
@@ -70,7 +71,8 @@ impl Asking {
                 NodeInput::Replica(Input::Disconnected { node, .. }) => {
                     self.connected.remove(&node);
                 }
-                NodeInput::Replica(_) | NodeInput::Introduced { .. } | NodeInput::Read(_) => {}
+                NodeInput::Introduced { said, .. } => self.addresses.hear_members(&said),
+                NodeInput::Replica(_) | NodeInput::Read(_) => {}
             }
         }
         allowed
@@ -84,9 +86,13 @@ impl Asking {
         if self.tick.is_multiple_of(ASK_EVERY_TICKS) {
             self.tickets.1 += 1;
             let (raft_id, ticket) = (self.raft_id, self.tickets.1);
+            let (birth, address) = (self.directory.birth(), self.address.clone());
+            let join = Join { raft_id, birth, address };
+            let introduction =
+                Introduction { birth, members: self.members.clone(), genesis: None, asks: true };
             for to in self.others.iter().copied() {
-                let (birth, address) = (self.directory.birth(), self.address.clone());
-                effects.push(Effect::Send(to, PeerMessage::Join(Join { raft_id, birth, address })));
+                effects.push(Effect::Send(to, PeerMessage::Join(join.clone())));
+                effects.push(Effect::Send(to, PeerMessage::Introduction(Box::new(introduction.clone()))));
                 effects.push(Effect::Send(to, PeerMessage::LeaveQuestion { raft_id, ticket }));
             }
         }

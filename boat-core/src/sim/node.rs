@@ -11,7 +11,6 @@ use super::asking::Asking;
 use super::check::{Checker, Violation};
 use super::context::{Checked, Context};
 use super::faults::Fault;
-use super::model::HashChain;
 use super::queue::{Event, Life};
 use super::reads::Read;
 use super::rot::{self, OldFile};
@@ -118,7 +117,7 @@ pub(super) struct Node {
     has_tick: bool,
     woken: bool,
     /// For mutants: what a former life leaves behind.
-    remains: (Option<HashChain>, Option<(Genesis, RaftId)>),
+    remains: (Option<Vec<u8>>, Option<(Genesis, RaftId)>),
 }
 
 impl Node {
@@ -331,7 +330,7 @@ impl Node {
             Ok(mut running) => {
                 running.writer.armed = self.armed;
                 if let Some(model) = self.remains.0.take() {
-                    running.replay.keep_model(model);
+                    running.replay.keep_model(&model)?;
                 }
                 running.schedule(context);
                 self.process = Process::Running(Box::new(running));
@@ -351,7 +350,7 @@ impl Node {
 
     /// Asks the others whether they can do without what stands in the directory.
     fn ask(&mut self, context: &mut Context, directory: Directory, raft_id: RaftId) {
-        let asking = Asking::new(context, directory, raft_id, &self.members, self.address.clone());
+        let asking = Asking::new(context, directory, raft_id, self.members.clone(), self.address.clone());
         self.process = Process::Asking(Box::new(asking));
     }
 
@@ -405,7 +404,7 @@ impl Node {
         context.note(death as u64, || format!("node {id} dies: {death:?} (life {life})"));
         if let Process::Running(running) = &self.process {
             if context.options.mutant == Some(Mutant::ApplyTwiceAfterRestart) {
-                self.remains.0 = Some(running.replay.model());
+                self.remains.0 = Some(running.replay.model().to_bytes());
             }
             if death == Death::Wipe && context.options.mutant == Some(Mutant::KeepIdentityAfterWipe) {
                 self.remains.1 = Some((running.genesis.clone(), running.raft_id));
@@ -543,9 +542,11 @@ impl Empty {
                 }
                 NodeInput::Replica(Input::Peer { from, message: PeerMessage::Join(join), .. }) => {
                     self.addresses.hear(from, join.address, true);
+                    self.founding.hear_of(from);
                 }
                 NodeInput::Introduced { from, said } => {
-                    self.founding.on_introduction(from, &said, &mut outputs)
+                    self.addresses.hear_members(&said);
+                    self.founding.on_introduction(from, &said, &mut outputs);
                 }
                 NodeInput::Propose { attempt, .. } => {
                     effects.push(Effect::Answer(attempt, Reply::Failed(Failure::NoLeader)));

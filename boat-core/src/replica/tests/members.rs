@@ -339,3 +339,39 @@ fn nobody_leaves_who_may_be_the_only_one_that_ran_a_request() {
     cluster.input(follower, Input::MayLeave { within_ticks: 200 });
     assert_eq!(cluster.verdicts.last(), Some(&(follower, Some(true))));
 }
+
+#[test]
+fn a_removed_node_stays_until_the_others_know_for_good() {
+    let mut cluster = Cluster::new(2);
+    let (leader, follower) = cluster.follower();
+    cluster.stalled.insert(leader);
+    cluster.operate(leader, 1, remove(follower));
+    let own = member(follower.0, 1).raft_id;
+    // The entry becomes durable on the leader, but not that it is committed.
+    for mark in 1..100 {
+        cluster.input(leader, Input::Persisted(mark));
+        cluster.tick(1);
+        if !cluster.replicas[&follower].membership().members.contains_key(&own) {
+            break;
+        }
+    }
+    assert!(cluster.replicas[&leader].membership().members.contains_key(&own));
+    cluster.tick(20);
+    assert_eq!(cluster.removed, [], "the one that is left could still forget it");
+    cluster.stalled.clear();
+    cluster.input(leader, Input::Persisted(u64::MAX));
+    cluster.tick(60);
+    assert_eq!(cluster.removed.len(), 1);
+    assert_eq!(cluster.voters(leader).len(), 1);
+}
+
+#[test]
+fn a_successor_votes_before_it_knows_that_it_is_one() {
+    let membership = founding_membership(2);
+    let own = member(1, 2);
+    let start = ReplicaStart { membership, ..ReplicaStart::default() };
+    let mut replica = Replica::new(ReplicaConfig::new(own, 1), start).unwrap();
+    assert!(!replica.may_take_part());
+    replica.step(1, Input::Connected(NodeId(0)), &mut Vec::new()).unwrap();
+    assert!(replica.may_take_part(), "its former self is nobody to be met");
+}

@@ -1,0 +1,10 @@
+//! What users test their own models with: unsound ones are found, sound ones pass, and quickly.
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_types,
+    reason = "tests, and models as careless users write them"
+)]
+
+mod determinism;
+mod models;
+mod simulation;
