@@ -4,6 +4,8 @@
 //! log, and every node applies the same requests in the same order to its own copy. A node that loses its process, its
 //! disk or its model replays that log until the model's state is as if nothing had happened.
 //!
+//! The [guides](guide) begin with a model, three nodes and one answer.
+//!
 //! # What a call promises
 //!
 //! | call | it is answered | by |
@@ -48,6 +50,7 @@ mod event;
 pub mod founding;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+pub mod guide;
 #[cfg(any(test, feature = "history"))]
 pub mod history;
 #[cfg(feature = "http")]

@@ -5,6 +5,8 @@
     reason = "tests, and models as careless users write them"
 )]
 
+mod contract;
 mod determinism;
+mod doubles;
 mod models;
 mod simulation;
