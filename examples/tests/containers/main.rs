@@ -40,7 +40,6 @@ mod proxy;
 mod site;
 
 #[path = "../../soak/held.rs"]
-#[allow(dead_code, reason = "shared with tests that need more of it")]
 mod held;
 #[path = "../../soak/records.rs"]
 #[allow(dead_code, reason = "shared with a program that needs more of it")]

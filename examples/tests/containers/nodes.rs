@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::cluster::{Cluster, NODES};
 use super::docker::{Engine, PREFIX, TAG, docker, try_docker};
+use super::held::read_log;
 use super::load::Load;
 use super::ports::Ports;
 use super::program::Program;
@@ -179,7 +180,10 @@ fn nodes_in_containers_lose_nothing() {
     history.expect_one_chain();
     history.expect_on_every_node(&cluster);
     let held = nodes.stop();
-    history.expect_held(held.iter().map(|(node, directory)| (*node, directory.path())));
+    for (node, directory) in &held {
+        read_log(*node, directory.path(), &history.records).unwrap();
+    }
+    history.expect_sound(std::iter::empty());
     drop(nodes);
     assert_eq!(engine.inventory(), before);
 }

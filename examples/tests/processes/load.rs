@@ -1,7 +1,6 @@
 //! A steady load, and what must hold for its answers.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
@@ -12,7 +11,6 @@ use boat_core::history::{Record, check};
 
 use super::client::{Client, Reply};
 use super::cluster::{Cluster, NODES};
-use super::held::read_log;
 use super::records::Records;
 use super::{LOOK_AGAIN, WAIT_MAX};
 
@@ -165,7 +163,7 @@ fn ask_until_answered(nodes: &mut [Client], first: usize, name: &str, records: &
 #[derive(Debug)]
 pub(crate) struct History {
     answers: Vec<Answered>,
-    records: Arc<Records>,
+    pub(crate) records: Arc<Records>,
 }
 
 impl History {
@@ -214,18 +212,9 @@ impl History {
         self.expect_sound((0..NODES).map(|node| Record::Ended { node, position, digest: digest.clone() }));
     }
 
-    /// Checks everything that was asked and told against what these data directories of nodes that have ended hold.
-    #[track_caller]
-    pub(crate) fn expect_held<'a>(&self, directories: impl Iterator<Item = (u16, &'a Path)>) {
-        for (node, directory) in directories {
-            read_log(node, directory, &self.records).unwrap_or_else(|error| panic!("node {node}: {error}"));
-        }
-        self.expect_sound(std::iter::empty());
-    }
-
     /// Has everything judged that was asked and told, and what nodes are known to have come to.
     #[track_caller]
-    fn expect_sound(&self, ended: impl Iterator<Item = Record>) {
+    pub(crate) fn expect_sound(&self, ended: impl Iterator<Item = Record>) {
         let records: Vec<Record> = self.records.all().into_iter().chain(ended).collect();
         if let Err(violations) = check(&records) {
             let lines: Vec<String> = violations.iter().map(ToString::to_string).collect();

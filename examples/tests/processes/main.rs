@@ -26,9 +26,6 @@ mod programs;
 mod routes;
 mod soak;
 
-#[path = "../../soak/held.rs"]
-#[allow(dead_code, reason = "shared with tests that need more of it")]
-mod held;
 #[path = "../../soak/records.rs"]
 #[allow(dead_code, reason = "shared with a program that needs more of it")]
 mod records;
