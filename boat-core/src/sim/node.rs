@@ -170,6 +170,11 @@ impl Node {
         context.note(moves.into(), || format!("node {id} moves to {}", self.address));
     }
 
+    /// Whether the process asks for leave to set its damaged directory aside.
+    pub(super) fn is_asking(&self) -> bool {
+        matches!(self.process, Process::Asking(_))
+    }
+
     pub(super) fn is_down(&self) -> bool {
         matches!(self.process, Process::Down)
     }
