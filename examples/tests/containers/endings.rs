@@ -37,12 +37,15 @@ fn however_often_it_is_told_to_stop_while_a_model_is_made_anew_nothing_is_left()
         let mut program = site.start_one();
         let mark = program.output.mark();
         try_docker(&["kill", &site.container(0, "model_container")]);
+        // Who asks is told nothing any more, or that nobody knows; the node makes its model anew for it.
+        let address = site.ports.http(0);
+        let asked = std::thread::spawn(move || Client::new(address).predict("key", "input").is_ok());
         program.output.expect_after(mark, line);
         for signal in signals {
-            // The next one comes while the last one is acted on.
             program.send(*signal);
             program.output.expect_after(mark, "stopping");
         }
+        asked.join().unwrap();
         assert_eq!(program.expect_end().code(), Some(0), "{line}");
         assert_eq!(engine.inventory(), before, "{line}");
         assert_eq!(site.files(), Vec::<String>::new(), "{line}");
