@@ -6,9 +6,13 @@
 //!
 //! *Open*: logs of 1, 10 and (`BOAT_BENCH=full`) 100 million small requests are opened, each in a process of its own. The last
 //! segment is nearly full, which is the slowest case.
+//!
+//! *Compression* (`--features peers`): what it would save on sealed segments, and cost a replay.
 #![expect(clippy::print_stdout, reason = "a bench prints what it measures")]
 
 mod append;
+#[cfg(feature = "peers")]
+mod compression;
 mod open;
 
 use benches::{Goal, Result, Size, machine};
@@ -21,6 +25,8 @@ fn main() -> Result<()> {
     println!("log, on {}", machine());
     let mut goals = append::measure(size)?;
     goals.extend(open::measure(size)?);
+    #[cfg(feature = "peers")]
+    compression::measure(size)?;
     Goal::print(&goals, size);
     Ok(())
 }

@@ -4,6 +4,8 @@
 //! log, and every node applies the same requests in the same order to its own copy. A node that loses its process, its
 //! disk or its model replays that log until the model's state is as if nothing had happened.
 //!
+//! The [guides](guide) begin with a model, three nodes and one answer.
+//!
 //! # What a call promises
 //!
 //! | call | it is answered | by |
@@ -46,6 +48,7 @@ mod driver;
 mod error;
 mod event;
 pub mod founding;
+pub mod guide;
 #[cfg(any(test, feature = "history"))]
 pub mod history;
 #[cfg(feature = "http")]
@@ -70,6 +73,8 @@ mod snapshot;
 mod status;
 #[cfg(feature = "supervisor")]
 pub mod supervisor;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod transport;
 
 pub use codec::Malformed;

@@ -141,11 +141,22 @@ impl<M: Model> ModelPredictor<M> {
         rmp_serde::from_slice(state)
     }
 
+    /// The state, as it stands in a snapshot.
+    pub(crate) fn written(&self) -> Result<Vec<u8>, rmp_serde::encode::Error> {
+        rmp_serde::to_vec_named(&self.model)
+    }
+
+    /// Takes the state of a snapshot in place of its own.
+    pub(crate) fn take(&mut self, state: &[u8]) -> Result<(), rmp_serde::decode::Error> {
+        self.model = Self::read(state)?;
+        Ok(())
+    }
+
     /// Runs one call.
     ///
     /// # Errors
     /// [`PredictorError::StateLost`] when the model panics: what it left of its state is not to be trusted.
-    fn call(&mut self, call: &Call) -> Result<CallOutcome, PredictorError> {
+    pub(crate) fn call(&mut self, call: &Call) -> Result<CallOutcome, PredictorError> {
         let request = match serde_json::from_slice(&call.body) {
             Ok(request) => request,
             Err(error) => return Ok(CallOutcome::Rejected(error.to_string())),
@@ -220,16 +231,16 @@ impl<M: Model> Predictor for ModelPredictor<M> {
     }
 
     async fn freeze(&mut self) -> Result<FrozenState, PredictorError> {
-        let written = rmp_serde::to_vec_named(&self.model);
-        written.map(FrozenState::from_bytes).map_err(|error| PredictorError::Unavailable(error.to_string()))
+        self.written()
+            .map(FrozenState::from_bytes)
+            .map_err(|error| PredictorError::Unavailable(error.to_string()))
     }
 
     async fn restore(&mut self, state: &mut (dyn Read + Send)) -> Result<(), PredictorError> {
         let mut bytes = Vec::new();
         let lost = |why: &dyn std::fmt::Display| PredictorError::StateLost(format!("a snapshot: {why}"));
         state.read_to_end(&mut bytes).map_err(|error| lost(&error))?;
-        self.model = Self::read(&bytes).map_err(|error| lost(&error))?;
-        Ok(())
+        self.take(&bytes).map_err(|error| lost(&error))
     }
 }
 

@@ -372,6 +372,24 @@ mod tests {
     }
 
     #[test]
+    fn every_code_has_a_section_in_the_guide_to_errors() {
+        let page = include_str!("../guide/errors.rs");
+        for code in Code::ALL {
+            let retry = serde_json::to_value(code.retry()).unwrap();
+            let section = format!(
+                "//! # `{}`\n//!\n//! Status {}, retry `{}`.\n//!\n//! - *Cause.* ",
+                code.name(),
+                code.status().as_u16(),
+                retry.as_str().unwrap()
+            );
+            let (_, rest) = page.split_once(&section).unwrap_or_else(|| panic!("no section: {section}"));
+            let rest = rest.split("//! # ").next().unwrap();
+            assert!(rest.contains("\n//! - *Caller.* ") && rest.contains("\n//! - *Operator.* "), "{rest}");
+        }
+        assert_eq!(page.matches("//! # `").count(), Code::ALL.len());
+    }
+
+    #[test]
     fn an_unknown_outcome_names_its_key_in_body_and_header() {
         let error = PredictError::Unknown { waited: Duration::from_secs(2), key: "k-1".into() };
         let problem = Problem::from(error);

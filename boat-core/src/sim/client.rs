@@ -86,7 +86,7 @@ impl Client {
         let number = context.word() % 1_000_000;
         let body = match context.poison() {
             Some(poison) => poison.body(number),
-            None => Bytes::from(format!("{{\"n\":{number}}}")),
+            None => context.models.body(number),
         };
         match &mut self.identity {
             Identity::Keys => {

@@ -1,13 +1,14 @@
 //! What every part of a run needs: the time, the dice, the queue and the books.
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::check::Violation;
 use super::faults::{Fault, FaultCounts};
-use super::model::Poison;
+use super::model::{Models, Poison};
 use super::options::Options;
 use super::queue::{Event, Queue};
 use super::trace::Trace;
@@ -25,6 +26,8 @@ pub(super) type Checked<T = ()> = Result<T, Violation>;
 #[derive(Debug)]
 pub(super) struct Context {
     pub(super) options: Options,
+    /// What the nodes serve.
+    pub(super) models: Rc<dyn Models>,
     pub(super) now_ms: u64,
     pub(super) trace: Trace,
     pub(super) faults: FaultCounts,
@@ -39,8 +42,9 @@ pub(super) struct Context {
 }
 
 impl Context {
-    pub(super) fn new(options: Options, keeps_lines: bool) -> Self {
+    pub(super) fn new(options: Options, models: Rc<dyn Models>, keeps_lines: bool) -> Self {
         Context {
+            models,
             now_ms: 0,
             trace: Trace::new(keeps_lines, options.keeps_trace, options.verbose),
             faults: FaultCounts::default(),

@@ -4,7 +4,7 @@ use super::check::{Violation, require};
 use super::context::Checked;
 use super::node::{Death, Node};
 use super::options::TICK_MS;
-use super::queue::Event;
+use super::queue::{Event, Life};
 use super::replay::Trouble;
 use super::world::World;
 use crate::NodeId;
@@ -24,13 +24,15 @@ const ALIKE_MS_MAX: u64 = 30_000;
 #[derive(Debug)]
 pub(super) struct Healing {
     began_ms: u64,
+    /// Until when only the operator could tell the cluster how to go on.
+    blocked_ms: u64,
     probe: Option<usize>,
     /// How long the probe took.
     pub(super) served_ms: Option<u64>,
     /// How long everything took.
     pub(super) alike_ms: Option<u64>,
     /// The reads that must be served, one on each node.
-    pub(super) reads: Vec<u64>,
+    pub(super) reads: Vec<(u64, NodeId, Life)>,
 }
 
 impl World {
@@ -65,9 +67,14 @@ impl World {
             self.send(sending);
         }
         let began_ms = self.context.now_ms;
-        let healing =
-            Healing { began_ms, probe: operation, served_ms: None, alike_ms: None, reads: Vec::new() };
-        self.healing = Some(healing);
+        self.healing = Some(Healing {
+            began_ms,
+            blocked_ms: 0,
+            probe: operation,
+            served_ms: None,
+            alike_ms: None,
+            reads: Vec::new(),
+        });
         self.context.after(LOOK_MS, Event::Healed);
         Ok(())
     }
@@ -76,17 +83,23 @@ impl World {
     pub(super) fn look_at_healing(&mut self) -> Checked<bool> {
         self.context.after(LOOK_MS, Event::Healed);
         let since_ms = self.healing.as_ref().map_or(0, |healing| self.context.now_ms - healing.began_ms);
+        let is_blocked = !self.blocking().is_empty();
         if since_ms % SETTLE_MS < LOOK_MS {
             self.settle_places();
+            self.remove_blocking();
         }
         let Some(healing) = &mut self.healing else { return Ok(false) };
         let passed_ms = self.context.now_ms - healing.began_ms;
+        if is_blocked {
+            healing.blocked_ms = passed_ms;
+        }
         let waits = |probe: usize| self.checker.book.get(probe).is_some_and(|probe| probe.waits);
         if healing.served_ms.is_none() && !healing.probe.is_some_and(waits) {
             healing.served_ms = Some(passed_ms);
         }
         let election_ms = 2 * ELECTION_TICKS * TICK_MS;
-        let served = healing.served_ms.is_some() || passed_ms <= TIMEOUTS_MAX * election_ms;
+        let waited_ms = passed_ms - healing.blocked_ms;
+        let served = healing.served_ms.is_some() || waited_ms <= TIMEOUTS_MAX * election_ms;
         let apart = self.apart();
         let state =
             || format!("{passed_ms} ms after the faults ended: {}", apart.clone().unwrap_or_default());

@@ -48,3 +48,8 @@ pub use faults::{Fault, FaultCounts};
 pub use mutant::Mutant;
 pub use options::Options;
 pub use report::{Found, Report, run};
+
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use model::{Models, Served};
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use report::run_models;

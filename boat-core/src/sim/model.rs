@@ -1,11 +1,62 @@
-//! The model that the simulated nodes serve: a hash chain, so that a swap, a gap or a repeat shows in every later output.
+//! The models that the simulated nodes serve. Boat's own runs have a hash chain, so that a swap, a gap or a repeat shows in
+//! every later output; [`testing`](crate::testing) puts its user's model in that place.
+
+use std::fmt::Debug;
 
 use bytes::Bytes;
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::{Call, CallOutcome};
+
+/// A model that a simulated node serves.
+pub(crate) trait Served: Debug {
+    /// Runs one call. The error says how the model broke: what it left of its state is not to be trusted.
+    fn predict(&mut self, call: &Call) -> Result<CallOutcome, String>;
+
+    /// The state, as it stands in a snapshot.
+    fn to_bytes(&self) -> Vec<u8>;
+
+    /// What a read shows: the same for equal states, and another for others.
+    fn state(&self) -> Bytes;
+
+    /// From here on nothing is as it is elsewhere.
+    fn taint(&mut self);
+}
+
+/// Where a run's models come from, and what they are asked.
+pub(crate) trait Models: Debug {
+    /// A model that has seen no request.
+    fn fresh(&self) -> Box<dyn Served>;
+
+    /// The model whose state these bytes are. The error says why they are none.
+    fn restored(&self, bytes: &[u8]) -> Result<Box<dyn Served>, String>;
+
+    /// The body of a request with this number, which is drawn.
+    fn body(&self, number: u64) -> Bytes;
+}
+
+/// Hash chains, and requests that are numbers.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct HashChains;
+
+impl Models for HashChains {
+    fn fresh(&self) -> Box<dyn Served> {
+        Box::new(HashChain::default())
+    }
+
+    fn restored(&self, bytes: &[u8]) -> Result<Box<dyn Served>, String> {
+        let state = bytes.try_into().map_err(|_| format!("{} bytes are no hash", bytes.len()))?;
+        Ok(Box::new(HashChain(u64::from_le_bytes(state))))
+    }
+
+    fn body(&self, number: u64) -> Bytes {
+        Bytes::from(format!("{{\"n\":{number}}}"))
+    }
+}
+
 /// A model whose outputs depend on everything it has seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct HashChain(u64);
+#[derive(Debug, Default)]
+struct HashChain(u64);
 
 /// What a request does to models.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,35 +88,27 @@ impl Poison {
     }
 }
 
-impl HashChain {
-    /// The state, as it stands in a snapshot.
-    pub(super) fn to_bytes(self) -> Vec<u8> {
+impl Served for HashChain {
+    fn predict(&mut self, call: &Call) -> Result<CallOutcome, String> {
+        let mut hasher = Xxh3::new();
+        for word in [self.0, call.position, call.time_ms, call.seed] {
+            hasher.update(&word.to_le_bytes());
+        }
+        hasher.update(&call.body);
+        self.0 = hasher.digest();
+        Ok(CallOutcome::Output(self.state()))
+    }
+
+    fn to_bytes(&self) -> Vec<u8> {
         self.0.to_le_bytes().to_vec()
     }
 
-    /// The model with this state.
-    pub(super) fn from_bytes(bytes: &[u8]) -> Option<HashChain> {
-        bytes.try_into().ok().map(u64::from_le_bytes).map(HashChain)
-    }
-
-    /// From here on nothing is as it is elsewhere.
-    pub(super) fn taint(&mut self) {
-        self.0 ^= 1;
-    }
-
-    /// Takes one request, and gives the output.
-    pub(super) fn predict(&mut self, position: u64, body: &[u8], time_ms: u64, seed: u64) -> Bytes {
-        let mut hasher = Xxh3::new();
-        for word in [self.0, position, time_ms, seed] {
-            hasher.update(&word.to_le_bytes());
-        }
-        hasher.update(body);
-        self.0 = hasher.digest();
-        self.state()
-    }
-
-    /// The state, which is the latest output, too.
-    pub(super) fn state(self) -> Bytes {
+    /// The latest output.
+    fn state(&self) -> Bytes {
         Bytes::copy_from_slice(&self.0.to_le_bytes())
+    }
+
+    fn taint(&mut self) {
+        self.0 ^= 1;
     }
 }

@@ -11,7 +11,6 @@ use super::asking::Asking;
 use super::check::{Checker, Violation};
 use super::context::{Checked, Context};
 use super::faults::Fault;
-use super::model::HashChain;
 use super::queue::{Event, Life};
 use super::reads::Read;
 use super::rot::{self, OldFile};
@@ -118,7 +117,7 @@ pub(super) struct Node {
     has_tick: bool,
     woken: bool,
     /// For mutants: what a former life leaves behind.
-    remains: (Option<HashChain>, Option<(Genesis, RaftId)>),
+    remains: (Option<Vec<u8>>, Option<(Genesis, RaftId)>),
 }
 
 impl Node {
@@ -169,6 +168,11 @@ impl Node {
         }
         context.count(Fault::Move);
         context.note(moves.into(), || format!("node {id} moves to {}", self.address));
+    }
+
+    /// Whether the process asks for leave to set its damaged directory aside.
+    pub(super) fn is_asking(&self) -> bool {
+        matches!(self.process, Process::Asking(_))
     }
 
     pub(super) fn is_down(&self) -> bool {
@@ -331,7 +335,7 @@ impl Node {
             Ok(mut running) => {
                 running.writer.armed = self.armed;
                 if let Some(model) = self.remains.0.take() {
-                    running.replay.keep_model(model);
+                    running.replay.keep_model(&model)?;
                 }
                 running.schedule(context);
                 self.process = Process::Running(Box::new(running));
@@ -405,7 +409,7 @@ impl Node {
         context.note(death as u64, || format!("node {id} dies: {death:?} (life {life})"));
         if let Process::Running(running) = &self.process {
             if context.options.mutant == Some(Mutant::ApplyTwiceAfterRestart) {
-                self.remains.0 = Some(running.replay.model());
+                self.remains.0 = Some(running.replay.model().to_bytes());
             }
             if death == Death::Wipe && context.options.mutant == Some(Mutant::KeepIdentityAfterWipe) {
                 self.remains.1 = Some((running.genesis.clone(), running.raft_id));

@@ -114,4 +114,21 @@ impl World {
             self.ask_for(token, &operation);
         }
     }
+
+    /// The nodes with damaged directories for which a leader waits before it quarantines a request: they do not know what they
+    /// have answered.
+    pub(super) fn blocking(&self) -> Vec<NodeId> {
+        let leaders = self.nodes.values().filter_map(Node::running).filter(|one| one.replica.is_leader());
+        let missing = leaders.filter_map(|leader| leader.replica.blocked()).flat_map(|(_, nodes)| nodes);
+        let is_asking = |node: &&NodeId| self.nodes.get(*node).is_some_and(Node::is_asking);
+        missing.filter(is_asking).copied().collect()
+    }
+
+    /// Once the faults are over: the alarm of a request that cannot be quarantined names who is in the way.
+    pub(super) fn remove_blocking(&mut self) {
+        for node in self.blocking() {
+            self.operator.latest += 1;
+            self.ask_for(OperationToken(self.operator.latest), &Operation::Remove { node });
+        }
+    }
 }

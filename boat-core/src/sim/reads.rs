@@ -5,6 +5,7 @@ use super::check::Checker;
 use super::context::{Checked, Context};
 use super::faults::Fault;
 use super::node::NodeInput;
+use super::queue::Life;
 use super::running::Running;
 use super::world::World;
 use crate::NodeId;
@@ -54,19 +55,26 @@ impl World {
 
     /// After the faults: reads on every node must be served. True: they were.
     pub(super) fn reads_healed(&mut self) -> bool {
-        let Some(healing) = &mut self.healing else { return false };
+        let Some(healing) = &self.healing else { return false };
         let (reads, book) = (&healing.reads, &self.checker.reads);
-        if reads.iter().any(|number| book.waits(*number)) {
+        // What a process was asked is lost with it.
+        let lives =
+            |place: &NodeId, life: &Life| self.nodes.get(place).is_some_and(|node| node.life == *life);
+        if reads.iter().any(|(number, place, life)| book.waits(*number) && lives(place, life)) {
             return false;
         }
-        if !reads.is_empty() && reads.iter().all(|number| book.is_answered(*number)) {
+        if !reads.is_empty() && reads.iter().all(|(number, ..)| book.is_answered(*number)) {
             return true;
         }
         // Nodes outside the membership have nobody to ask.
         let latest = self.latest_membership().unwrap_or_default();
-        let places: Vec<NodeId> = latest.voters.iter().map(|id| id.node()).collect();
-        let reads = places.into_iter().map(|place| self.read_linearizable(place, HEALED_TICKS_MAX));
-        let reads: Vec<u64> = reads.collect();
+        let places = latest.voters.iter().map(|id| id.node());
+        let places: Vec<(NodeId, Life)> =
+            places.filter_map(|place| Some((place, self.nodes.get(&place)?.life))).collect();
+        let reads = places
+            .into_iter()
+            .map(|(place, life)| (self.read_linearizable(place, HEALED_TICKS_MAX), place, life));
+        let reads = reads.collect();
         if let Some(healing) = &mut self.healing {
             healing.reads = reads;
         }

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::io::Read;
+use std::rc::Rc;
 
 use bytes::Bytes;
 
@@ -10,7 +11,7 @@ use super::Mutant;
 use super::check::{Checker, Shadow, Violation};
 use super::context::{Checked, Context};
 use super::faults::Fault;
-use super::model::{HashChain, Poison};
+use super::model::{Models, Poison, Served};
 use super::writer;
 use crate::apply::{Applied, Applier, Batch, SessionLimits};
 use crate::log::{LogEntry, LogError, LogReader};
@@ -18,7 +19,7 @@ use crate::quarantine::{Decisions, Quarantine, Run};
 use crate::replica::{Condition, RequestId};
 use crate::snapshot::{Kept, SnapshotStore};
 use crate::transport::{Ailment, Ailments, Report};
-use crate::{CallOutcome, Command, NodeId, Origin};
+use crate::{Call, CallOutcome, Command, NodeId, Origin};
 
 /// How many entries wait in memory, at most. A slower applier reads them from the log.
 const FEED_ENTRIES_MAX: usize = 16;
@@ -51,7 +52,8 @@ pub(super) struct Replay {
     node: NodeId,
     limits: SessionLimits,
     pub(super) applier: Applier,
-    model: HashChain,
+    models: Rc<dyn Models>,
+    model: Box<dyn Served>,
     shadow: Shadow,
     feed: VecDeque<LogEntry>,
     pub(super) committed: u64,
@@ -79,12 +81,19 @@ pub(super) struct Replay {
 
 impl Replay {
     /// A fresh applier for a log that is committed up to here.
-    pub(super) fn new(node: NodeId, limits: SessionLimits, committed: u64, quarantine: Quarantine) -> Self {
+    pub(super) fn new(
+        models: Rc<dyn Models>,
+        node: NodeId,
+        limits: SessionLimits,
+        committed: u64,
+        quarantine: Quarantine,
+    ) -> Self {
         Replay {
             node,
             limits,
             applier: Applier::new(limits),
-            model: HashChain::default(),
+            model: models.fresh(),
+            models,
             shadow: Shadow::default(),
             feed: VecDeque::new(),
             committed,
@@ -134,7 +143,7 @@ impl Replay {
         // What is wrong is told by `finish`.
         let _ = state.read_to_end(&mut bytes);
         state.finish()?;
-        self.model = HashChain::from_bytes(&bytes).unwrap_or_default();
+        self.keep_model(&bytes)?;
         self.shadow = checker.frozen_at(newest.name.index).unwrap_or_default();
         self.skipped = newest.name.index;
         self.quarantine.restored(self.applier.position());
@@ -153,7 +162,7 @@ impl Replay {
             is_open: self.is_open,
             life: self.life + 1,
             trouble: self.trouble,
-            ..Replay::new(self.node, self.limits, self.committed, quarantine)
+            ..Replay::new(self.models.clone(), self.node, self.limits, self.committed, quarantine)
         };
     }
 
@@ -184,13 +193,16 @@ impl Replay {
         }
     }
 
-    /// For a mutant: the model that an earlier process used, with all that it has seen.
-    pub(super) fn keep_model(&mut self, model: HashChain) {
-        self.model = model;
+    /// Goes on with the model whose state this is.
+    pub(super) fn keep_model(&mut self, state: &[u8]) -> Checked {
+        let invariant = "a model reads what it wrote";
+        let what = |why| format!("node {}: {why}", self.node);
+        self.model = self.models.restored(state).map_err(|why| Violation { invariant, what: what(why) })?;
+        Ok(())
     }
 
-    pub(super) fn model(&self) -> HashChain {
-        self.model
+    pub(super) fn model(&self) -> &dyn Served {
+        &*self.model
     }
 
     /// Committed entries arrive.
@@ -341,8 +353,14 @@ impl Replay {
             }
             for call in calls {
                 let time_ms = if wall { clock_ms } else { call.time_ms };
-                let output = self.model.predict(call.position, &call.body, time_ms, call.seed);
-                self.done.push(CallOutcome::Output(output));
+                match self.model.predict(&Call { time_ms, ..call.clone() }) {
+                    Ok(outcome) => self.done.push(outcome),
+                    Err(why) => {
+                        context.count(Fault::ModelCrashes);
+                        context.note(call.position, || format!("node {}: {why}", self.node));
+                        return Some(self.quarantine.lost(calls, false));
+                    }
+                }
             }
             self.quarantine.ended(calls);
         }
@@ -369,9 +387,10 @@ impl Replay {
                     what: format!("node {}: {request:?}", self.node),
                 };
                 let applied = answers.next().ok_or_else(missing)?;
-                if let Some(outcome) =
-                    self.shadow.request(self.node, &request, &applied, self.quarantine.decisions())?
-                {
+                let decisions = self.quarantine.decisions();
+                let outcome =
+                    self.shadow.request(self.node, &request, &applied, decisions, &mut checker.reference)?;
+                if let Some(outcome) = outcome {
                     checker.applied(self.node, &request, outcome, self.shadow.age_ms)?;
                 }
                 all.push((RequestId::of(&request.origin, request.hash()), applied));
@@ -384,7 +403,7 @@ impl Replay {
 
 /// Whether a call breaks a node's model, and if so whether by hanging. Some requests always do; others on all nodes but one,
 /// until they went well there: what a model may do at random it does not do after somebody was answered.
-fn crash(context: &mut Context, node: NodeId, call: &crate::Call) -> Option<bool> {
+fn crash(context: &mut Context, node: NodeId, call: &Call) -> Option<bool> {
     let breaks = match Poison::of(&call.body)? {
         Poison::Always => true,
         Poison::AtFirst => {

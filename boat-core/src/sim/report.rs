@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 
 use super::check::Violation;
 use super::faults::FaultCounts;
+use super::model::{HashChains, Models};
 use super::options::Options;
 use super::world::World;
 
@@ -63,20 +65,25 @@ impl std::error::Error for Found {}
 /// # Errors
 /// [`Found`] at the first violation of an invariant, a panic included. The run is then repeated to tell what happened.
 pub fn run(options: &Options) -> Result<Report, Box<Found>> {
-    attempt(options, false).map_err(|first| {
-        let again = attempt(options, true);
+    run_models(options, &(Rc::new(HashChains) as Rc<dyn Models>))
+}
+
+/// The same with nodes that serve these models.
+pub(crate) fn run_models(options: &Options, models: &Rc<dyn Models>) -> Result<Report, Box<Found>> {
+    attempt(options, models, false).map_err(|first| {
+        let again = attempt(options, models, true);
         Box::new(again.err().unwrap_or(first))
     })
 }
 
-fn attempt(options: &Options, keeps_lines: bool) -> Result<Report, Found> {
+fn attempt(options: &Options, models: &Rc<dyn Models>, keeps_lines: bool) -> Result<Report, Found> {
     let seed = options.seed;
     let found = |violation: Violation, trace| {
         let Violation { invariant, what } = violation;
         Found { seed, invariant: invariant.to_owned(), what, trace }
     };
-    let mut world =
-        World::new(options.clone(), keeps_lines).map_err(|violation| found(violation, Vec::new()))?;
+    let world = World::new(options.clone(), models.clone(), keeps_lines);
+    let mut world = world.map_err(|violation| found(violation, Vec::new()))?;
     let ran = catch_unwind(AssertUnwindSafe(|| world.run()));
     let World { context, checker, healing, .. } = world;
     let (hash, steps) = (context.trace.hash(), context.trace.steps());

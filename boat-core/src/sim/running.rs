@@ -85,7 +85,8 @@ impl Running {
         let snapshots = Snapshots::open(context, directory, (node, life), genesis.cluster, &recovered)?;
         let quarantine_file = directory.quarantine_file();
         let quarantine = quarantine_file.read()?;
-        let mut replay = Replay::new(node, genesis.limits, recovered.hard_state.commit, quarantine);
+        let (models, committed) = (context.models.clone(), recovered.hard_state.commit);
+        let mut replay = Replay::new(models, node, genesis.limits, committed, quarantine);
         replay.restore(context, checker, &snapshots.store)?;
         let address = members.address(node).unwrap_or_default().to_owned();
         let own = Member { raft_id, birth: directory.birth(), address };
@@ -97,7 +98,6 @@ impl Running {
             snapshot_piece_bytes: context.options.snapshot_piece_bytes,
             ..ReplicaConfig::new(own, context.word())
         };
-        let committed = recovered.hard_state.commit;
         let mut replica = Replica::new(config, start_of(context, recovered, snapshots.newest()))
             .map_err(|error| broken(node, &error))?;
         replica.restore_decisions(replay.quarantine.decisions().clone());

@@ -1,12 +1,14 @@
 //! The whole of a run: nodes, links and clients, and the loop that lets one thing after the other happen.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use super::check::{Checker, Violation};
 use super::client::{Client, Sending};
 use super::context::{Checked, Context};
 use super::faults::Fault;
 use super::heal::Healing;
+use super::model::Models;
 use super::network::{Connection, Network, Packet};
 use super::node::{Death, Effect, Node, NodeInput};
 use super::operator::Operator;
@@ -41,7 +43,7 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(options: Options, keeps_lines: bool) -> Checked<World> {
+    pub(super) fn new(options: Options, models: Rc<dyn Models>, keeps_lines: bool) -> Checked<World> {
         let count = options.nodes.max(1);
         let founders = options.founders.clamp(1, count);
         let list = |spare: Option<u16>| {
@@ -61,10 +63,10 @@ impl World {
             nodes,
             network: Network::new(count),
             clients: clients.collect(),
-            checker: Checker::default(),
+            checker: Checker::new(&models),
             healing: None,
             operator: Operator::default(),
-            context: Context::new(options, keeps_lines),
+            context: Context::new(options, models, keeps_lines),
         };
         world.schedule_first();
         Ok(world)

@@ -15,11 +15,13 @@ mod one_order;
 mod operations;
 mod reads;
 mod real_time;
+mod reference;
 mod sent;
 mod shadow;
 mod votes;
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use self::commits::Commits;
 use self::leaders::Leaders;
@@ -29,9 +31,11 @@ use self::memory::Memory;
 use self::one_order::OneOrder;
 pub(super) use self::operations::{Book, Operation};
 use self::reads::Reads;
+use self::reference::Reference;
 pub(super) use self::shadow::Shadow;
 use self::votes::Votes;
 use super::context::Checked;
+use super::model::Models;
 use super::waiters::{Attempt, Reply};
 use crate::apply::Outcome;
 use crate::log::{LogEntry, LogWrite, Recovered};
@@ -56,6 +60,7 @@ pub(super) fn require(holds: bool, invariant: &'static str, what: impl FnOnce() 
 pub(super) struct Checker {
     pub(super) book: Book,
     pub(super) reads: Reads,
+    pub(super) reference: Reference,
     order: OneOrder,
     votes: Votes,
     leaders: Leaders,
@@ -69,6 +74,11 @@ pub(super) struct Checker {
 }
 
 impl Checker {
+    /// Books for a run whose nodes serve these models.
+    pub(super) fn new(models: &Rc<dyn Models>) -> Self {
+        Checker { reference: Reference::new(models), ..Checker::default() }
+    }
+
     /// A process opened its log. `commits` restart from what it holds.
     pub(super) fn opened(&mut self, id: RaftId, recovered: &Recovered, now_ms: u64) -> Checked {
         self.memory.opened(id, recovered)?;
@@ -197,7 +207,7 @@ impl Checker {
 
     /// A read is answered with the model's state at this position. Whether it was to be linearizable.
     pub(super) fn read(&mut self, number: u64, position: u64, state: &bytes::Bytes) -> Checked<bool> {
-        self.reads.answered(&self.order, number, position, state)
+        self.reads.answered(&self.reference, number, position, state)
     }
 
     /// The highest position that a node gave.

@@ -4,9 +4,8 @@
 use bytes::Bytes;
 
 use super::super::context::Checked;
-use super::one_order::OneOrder;
+use super::reference::Reference;
 use super::require;
-use crate::{CallOutcome, RequestKind};
 
 const INVARIANT: &str = "S6 reads";
 
@@ -61,7 +60,7 @@ impl Reads {
     /// A read shows this state, as the one at `position`. Whether it was to be linearizable.
     pub(super) fn answered(
         &mut self,
-        order: &OneOrder,
+        reference: &Reference,
         number: u64,
         position: u64,
         state: &Bytes,
@@ -73,8 +72,8 @@ impl Reads {
             let kind = if is_linearizable { "linearizable" } else { "local" };
             format!("{kind} read {number} shows position {position}, and must show {floor} at least")
         })?;
-        let expected = state_at(order, position);
-        require(*state == expected, INVARIANT, || {
+        let expected = reference.state(position);
+        require(Some(state) == expected, INVARIANT, || {
             format!("read {number} shows {state:?} as the state at position {position}: it was {expected:?}")
         })?;
         if is_linearizable {
@@ -82,14 +81,4 @@ impl Reads {
         }
         Ok(is_linearizable)
     }
-}
-
-/// The model's state is its latest output. What was not run, as openings of sessions are not, changes nothing.
-fn state_at(order: &OneOrder, position: u64) -> Bytes {
-    let records = (1..=position).rev().filter_map(|position| order.at(position));
-    let mut outputs = records.filter_map(|record| match &record.outcome.result {
-        CallOutcome::Output(output) if record.request.kind != RequestKind::OpenSession => Some(output),
-        _ => None,
-    });
-    outputs.next().cloned().unwrap_or_else(|| Bytes::copy_from_slice(&0_u64.to_le_bytes()))
 }

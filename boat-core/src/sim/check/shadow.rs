@@ -2,11 +2,11 @@
 //! order, with the time and the seed that the log gives them.
 
 use super::super::context::Checked;
-use super::super::model::HashChain;
+use super::reference::Reference;
 use super::require;
 use crate::apply::{Applied, Outcome};
 use crate::quarantine::Decisions;
-use crate::{CallOutcome, Command, NodeId, Request, RequestKind};
+use crate::{Call, CallOutcome, Command, NodeId, Request, RequestKind};
 
 const INVARIANT: &str = "S5 dense and closed";
 /// How much one command may add to the log's age (design: "Time comes through the log").
@@ -20,7 +20,7 @@ pub(in super::super) struct Shadow {
     pub(in super::super) age_ms: u64,
     stamp_ms: Option<u64>,
     seed: u64,
-    chain: HashChain,
+    predictions: u64,
 }
 
 impl Shadow {
@@ -39,6 +39,7 @@ impl Shadow {
         request: &Request,
         applied: &'a Applied,
         decisions: &Decisions,
+        reference: &mut Reference,
     ) -> Checked<Option<&'a Outcome>> {
         let Ok(outcome) = &applied.result else { return Ok(None) };
         if applied.replayed {
@@ -51,19 +52,27 @@ impl Shadow {
         require(outcome.position == self.position, INVARIANT, || {
             format!("node {node} gives position {} behind {}", outcome.position, self.position - 1)
         })?;
-        let expected = match request.kind {
-            RequestKind::OpenSession => CallOutcome::Output(bytes::Bytes::new()),
-            _ if decisions.is_quarantined(self.position) => CallOutcome::Quarantined,
-            _ => {
-                CallOutcome::Output(self.chain.predict(self.position, &request.body, self.time_ms, self.seed))
-            }
+        let decided = match request.kind {
+            RequestKind::OpenSession => Some(CallOutcome::Output(bytes::Bytes::new())),
+            _ => decisions.is_quarantined(self.position).then_some(CallOutcome::Quarantined),
         };
-        require(outcome.result == expected, INVARIANT, || {
+        let given = decided.clone();
+        let expected = reference.at(INVARIANT, &self.call(request), decided)?;
+        let expected = given.as_ref().unwrap_or(expected);
+        require(outcome.result == *expected, INVARIANT, || {
             format!(
                 "node {node} has {:?} at position {}; requests up to there give {expected:?}",
                 outcome.result, outcome.position
             )
         })?;
         Ok(Some(outcome))
+    }
+
+    /// The call that a model is shown for this request, at the position that was just given.
+    fn call(&mut self, request: &Request) -> Call {
+        let predictions_before = self.predictions;
+        self.predictions += u64::from(request.kind == RequestKind::Predict);
+        let (time_ms, seed, body) = (self.time_ms, self.seed, request.body.clone());
+        Call { position: self.position, predictions_before, kind: request.kind, body, time_ms, seed }
     }
 }
