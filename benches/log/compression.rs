@@ -2,6 +2,7 @@
 //!
 //! Blocks of commands, as a scan reads them, are packed and unpacked by lz4 and zstd, beside what a replay does to every byte
 //! anyway: checksum it and decode the requests.
+#![expect(clippy::indexing_slicing, reason = "there are as many figures as contenders, and four words")]
 
 use std::hint::black_box;
 

@@ -34,6 +34,8 @@ mod deployment_file;
 pub mod docker;
 mod engine;
 mod fields;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod input;
 mod local;
 mod management;

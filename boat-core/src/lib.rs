@@ -48,6 +48,8 @@ mod driver;
 mod error;
 mod event;
 pub mod founding;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod guide;
 #[cfg(any(test, feature = "history"))]
 pub mod history;

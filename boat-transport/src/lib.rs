@@ -66,6 +66,8 @@ mod counters;
 mod dial;
 mod epoch;
 mod frame;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod gather;
 mod handshake;
 mod inbound;

@@ -2,14 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use boat_core::Origin;
 use boat_core::history::{Record, check};
-use boat_core::inspect::{StoppedDirectory, Verdict};
 use serde_json::Value;
 
 use super::Failure;
 use super::client::Connection;
 use super::cluster::Cluster;
+use super::held::read_log;
 use super::records::Records;
 
 /// How long a fresh request may take once all faults are over, recovery and replay included.
@@ -66,24 +65,4 @@ async fn ask_afresh(cluster: &Cluster, records: &Records) -> Result<(), Failure>
         }
     }
     Err(format!("no fresh request was answered within {FRESH_ANSWER_MAX:?} after the faults").into())
-}
-
-/// What a node holds, from its own log.
-fn read_log(node: u16, data: &std::path::Path, records: &Records) -> Result<(), Failure> {
-    let stopped = StoppedDirectory::open(data)?;
-    let verdict = stopped.verify(|_| {})?.verdict;
-    if verdict != Verdict::Sound {
-        return Err(format!("the log of node {node} is not sound: {verdict:?}").into());
-    }
-    for request in stopped.requests(1..=u64::MAX, |_| {})? {
-        let request = request?;
-        let operation = match &request.origin {
-            // A key without a token's scope: a zero and the key.
-            Origin::Key(key) => key.strip_prefix(&[0]).map(|key| String::from_utf8_lossy(key).into_owned()),
-            _ => None,
-        };
-        let position = request.position;
-        records.push(Record::Applied { node, position, operation, outcome: None, digest: None });
-    }
-    Ok(())
 }

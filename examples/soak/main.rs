@@ -6,6 +6,7 @@
 mod client;
 mod cluster;
 mod ending;
+mod held;
 mod nemesis;
 mod node;
 mod proxy;

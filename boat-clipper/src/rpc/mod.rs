@@ -1,5 +1,7 @@
 //! What a query frontend and its model containers say to each other over ZeroMQ.
 
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod message;
 
 pub(crate) use self::message::{FromContainer, Inputs, Metadata, ToContainer};

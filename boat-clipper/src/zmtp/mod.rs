@@ -13,6 +13,8 @@
 
 mod connection;
 mod frame;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod greeting;
 
 pub(crate) use self::connection::{Incoming, Outgoing, handshake};

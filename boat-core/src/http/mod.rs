@@ -24,6 +24,8 @@ mod admin;
 mod body;
 mod connection;
 mod control;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod headers;
 mod key;
 mod metrics;

@@ -34,6 +34,8 @@ mod entry;
 mod error;
 pub mod files;
 mod format;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod reader;
 mod recover;
 mod scan;

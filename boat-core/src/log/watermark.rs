@@ -24,7 +24,7 @@ use crate::codec::{Malformed, Reader};
 /// The name of the file in the log's directory.
 pub(super) const FILE_NAME: &str = "watermark";
 const MAGIC: [u8; 8] = *b"BOATMARK";
-const SLOT_BYTES: usize = 4096;
+pub(super) const SLOT_BYTES: usize = 4096;
 const CHECKED_FROM: usize = 16;
 
 /// How far a log has come: its hard state's term and vote, its last entry, and where its bytes end.
@@ -56,7 +56,7 @@ impl Watermark {
             || (self.segment, self.segment_bytes) < (synced.segment, synced.segment_bytes)
     }
 
-    fn encode(&self, sequence: u64) -> Vec<u8> {
+    pub(super) fn encode(&self, sequence: u64) -> Vec<u8> {
         let mut out = Vec::with_capacity(SLOT_BYTES);
         out.extend_from_slice(&MAGIC);
         out.extend_from_slice(&VERSION.to_le_bytes());

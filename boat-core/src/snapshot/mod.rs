@@ -5,6 +5,8 @@
 //! that covers the one before. The files are drawn in `docs/log-format.md`.
 
 mod about;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod incoming;
 mod read;
 mod store;

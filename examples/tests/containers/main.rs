@@ -42,7 +42,16 @@ mod nodes;
 mod proxy;
 mod site;
 
+#[path = "../../soak/held.rs"]
+mod held;
+#[path = "../../soak/records.rs"]
+#[allow(dead_code, reason = "shared with a program that needs more of it")]
+mod records;
+
 use std::time::{Duration, Instant};
+
+/// Why something that is shared with a program cannot be had; only its text is used.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// How long to wait for anything: far more than it takes on a busy machine.
 const WAIT_MAX: Duration = Duration::from_secs(120);

@@ -1,9 +1,11 @@
-//! Nodes in containers on a private network: cut off, killed, paused, and restarted one by one, under load.
+//! Nodes in containers on a private network: cut off, killed, paused, and restarted one by one, under load. What clients were told and
+//! what the containers hold in the end is a history, which is judged.
 
 use std::time::Duration;
 
 use super::cluster::{Cluster, NODES};
 use super::docker::{Engine, PREFIX, TAG, docker, try_docker};
+use super::held::read_log;
 use super::load::Load;
 use super::ports::Ports;
 use super::program::Program;
@@ -82,6 +84,18 @@ impl Nodes {
 
     fn connect(&self, node: u16) {
         self.docker(&["network", "connect", "--ip", &self.address(node), &self.name], node);
+    }
+
+    /// Ends all nodes, and copies their data out of the containers.
+    fn stop(&self) -> Vec<(u16, tempfile::TempDir)> {
+        let copy = |node| {
+            self.docker(&["stop"], node);
+            let directory = tempfile::tempdir().unwrap();
+            let data = format!("{}:/data/.", self.container(node));
+            docker(&["cp", &data, directory.path().to_str().unwrap()]);
+            (node, directory)
+        };
+        (0..NODES).map(copy).collect()
     }
 
     fn disconnect(&self, node: u16) {
@@ -165,6 +179,11 @@ fn nodes_in_containers_lose_nothing() {
     history.probe(&cluster, "after the faults");
     history.expect_one_chain();
     history.expect_on_every_node(&cluster);
+    let held = nodes.stop();
+    for (node, directory) in &held {
+        read_log(*node, directory.path(), &history.records).unwrap();
+    }
+    history.expect_sound(std::iter::empty());
     drop(nodes);
     assert_eq!(engine.inventory(), before);
 }
