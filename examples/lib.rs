@@ -43,7 +43,7 @@ pub struct NodeArguments {
     /// Where the engine's query frontend listens [default: 127.0.0.1:1337]
     #[arg(long, env = "BOAT_QUERY_ADDRESS", value_name = "IP:PORT")]
     query_address: Option<std::net::SocketAddr>,
-    /// What the cluster begins with, with --backend engine [default: application `default`, model `echo-model` version 1]
+    /// What the cluster begins with, unless with --backend none [default: application `default`, model `echo-model` version 1]
     #[arg(long, env = "BOAT_DEPLOYMENT", value_name = "FILE")]
     deployment: Option<std::path::PathBuf>,
     /// Where the engine takes model containers [default: nowhere]
@@ -91,7 +91,7 @@ impl NodeArguments {
         backend.deployment = self.deployment.or_else(|| backend.deployment.take());
         backend.rpc_address = self.rpc_address.or(backend.rpc_address);
         backend.management_address = self.management_address.or(backend.management_address);
-        backend.replicated = backend.kind == BackendKind::Engine;
+        backend.replicated = backend.kind != BackendKind::None;
         self.docker.apply(&mut backend.docker);
         self.docker_ports.apply(&mut backend.docker);
         backend.docker.run = self.run.unwrap_or_else(|| std::mem::take(&mut backend.docker.run));

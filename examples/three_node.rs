@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use boat_clipper::docker::{CleanOptions, Deployment, DeploymentSpec, DockerConfig, DockerError, clean};
-use boat_clipper::{BackendConfig, BackendKind, ModelKind};
+use boat_clipper::{BackendConfig, BackendKind, DeploymentFileError, ModelKind};
 use boat_core::supervisor::{
     ChildSpec, PortNeed, Supervisor, SupervisorOptions, TemporaryDirectory, check_ports,
 };
@@ -51,7 +51,7 @@ struct Arguments {
     /// Which model: echo or hash-chain
     #[arg(long, default_value_t = ModelKind::Echo)]
     model: ModelKind,
-    /// What the cluster begins with (with --backend engine); model containers then connect where --rpc-port says
+    /// What the cluster begins with (unless with --backend none); model containers may then connect where --rpc-port says
     #[arg(long, value_name = "FILE")]
     deployment: Option<PathBuf>,
     /// Keep the nodes' data here; without it they live in a temporary directory that is removed at the end
@@ -89,12 +89,13 @@ impl Arguments {
         self.backend == BackendKind::Engine && self.deployment.is_some()
     }
 
-    fn engine_arguments(&self, node: u16) -> Vec<String> {
-        let Some(file) = self.deployment.as_ref().filter(|_| self.takes_containers()) else {
-            return Vec::new();
-        };
-        let rpc = Self::address(self.rpc_port, node).to_string();
-        ["--deployment", &file.display().to_string(), "--rpc-address", &rpc].map(str::to_owned).into()
+    fn deployment_arguments(&self, node: u16) -> Vec<String> {
+        let Some(file) = &self.deployment else { return Vec::new() };
+        let mut arguments = vec!["--deployment".to_owned(), file.display().to_string()];
+        if self.takes_containers() {
+            arguments.extend(["--rpc-address".to_owned(), Self::address(self.rpc_port, node).to_string()]);
+        }
+        arguments
     }
 
     /// The ports of a node's containers besides that for queries, with the flags that say so.
@@ -125,7 +126,7 @@ impl Arguments {
             .args([NODE, "--supervised", "--allow-control", "--run", run])
             .args(flags.iter().chain(&ports).flat_map(|(flag, value)| [*flag, value.as_str()]))
             .args(self.docker.to_arguments())
-            .args(self.engine_arguments(node))
+            .args(self.deployment_arguments(node))
     }
 
     #[expect(clippy::print_stdout, reason = "the banner is this program's output")]
@@ -158,7 +159,8 @@ impl Arguments {
         };
         let data = temporary.as_ref().map(TemporaryDirectory::path).or(self.data_dir.as_deref());
         let data = data.unwrap_or(Path::new("."));
-        let docker = (self.backend == BackendKind::Docker).then(|| Containers::of(&self));
+        let docker = (self.backend == BackendKind::Docker).then(|| Containers::of(&self)).transpose();
+        let docker = docker.map_err(|error| failed(64, &error))?;
         if let Some(docker) = &docker {
             docker.check().await.map_err(|error| failed(if error.is_usage() { 64 } else { 70 }, &error))?;
         }
@@ -189,7 +191,7 @@ struct Containers {
 }
 
 impl Containers {
-    fn of(arguments: &Arguments) -> Self {
+    fn of(arguments: &Arguments) -> Result<Self, DeploymentFileError> {
         let mut docker = DockerConfig::default();
         arguments.docker.apply(&mut docker);
         let port = |base: u16, node: u16| base.saturating_add(node);
@@ -202,10 +204,13 @@ impl Containers {
                 ..docker.clone()
             };
             let query_address = Arguments::address(arguments.query_port, node);
-            let (node, model) = (node.into(), arguments.model);
-            BackendConfig { node, model, query_address, docker, ..BackendConfig::default() }.deployment()
+            let (node, model, deployment) = (node.into(), arguments.model, arguments.deployment.clone());
+            let config =
+                BackendConfig { node, model, query_address, docker, deployment, ..BackendConfig::default() };
+            BackendConfig { replicated: true, ..config }.deployment()
         };
-        Containers { nodes: (0..arguments.num_nodes).map(node).collect(), docker }
+        let nodes = (0..arguments.num_nodes).map(node).collect::<Result<_, _>>()?;
+        Ok(Containers { nodes, docker })
     }
 
     /// Finds what would keep a node from starting, while nothing has been created yet.

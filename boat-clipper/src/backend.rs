@@ -15,6 +15,8 @@ use crate::deployment_file::default_deployment_of;
 use crate::docker::DockerConfig;
 #[cfg(feature = "docker")]
 use crate::docker::{Deployment, DeploymentSpec, DockerError};
+#[cfg(feature = "docker")]
+use crate::query::for_backend;
 use crate::{
     Change, ClipperConfig, ClipperConfigError, ClipperPredictor, DeploymentFileError, DeploymentView, Engine,
     EngineConfig, EngineError, InputType, LocalPredictor, ModelKind, Renewal, read_deployment,
@@ -73,7 +75,7 @@ pub struct BackendConfig {
     pub node: NodeId,
     /// Where the model lives. Default `engine`.
     pub kind: BackendKind,
-    /// Which model. Default `echo`.
+    /// Which model, in the default deployment. Default `echo`.
     pub model: ModelKind,
     /// Declares that the model keeps no state: what it answers does not depend on earlier requests. Default false.
     pub stateless: bool,
@@ -119,17 +121,25 @@ impl BackendConfig {
     }
 
     /// What the kind `docker` deploys.
+    ///
+    /// # Errors
+    /// [`DeploymentFileError`].
     #[cfg(feature = "docker")]
-    pub fn deployment(&self) -> DeploymentSpec {
-        DeploymentSpec {
+    pub fn deployment(&self) -> Result<DeploymentSpec, DeploymentFileError> {
+        let beginning = match self.replicated {
+            true => self.beginning()?,
+            false => default_deployment_of(self.model),
+        };
+        let inputs_max = (!self.stateless).then_some(ClipperConfig::default().batch_inputs_max);
+        let for_backend = |change: &Change| for_backend(change, self.call_timeout_ms, inputs_max);
+        Ok(DeploymentSpec {
             docker: self.docker.clone(),
             node: self.node,
             query_address: self.query_address,
-            model: self.model,
             state_kind: self.state_kind(),
-            latency_slo_micros: slo_micros(self.call_timeout_ms),
-            batch_inputs_max: u32::try_from(ClipperConfig::default().batch_inputs_max).unwrap_or(u32::MAX),
-        }
+            beginning: beginning.iter().map(for_backend).collect(),
+            replicated: self.replicated,
+        })
     }
 }
 
@@ -229,8 +239,14 @@ impl Backend {
             BackendKind::Docker => Err(BackendError::WithoutDocker),
             #[cfg(feature = "docker")]
             BackendKind::Docker => {
-                let clipper = ClipperConfig { node, state_kind, call_timeout_ms, ..ClipperConfig::default() };
-                let deployment = Deployment::prepare(config.deployment()).await?;
+                let clipper = ClipperConfig {
+                    node,
+                    state_kind,
+                    call_timeout_ms,
+                    replicated,
+                    ..ClipperConfig::default()
+                };
+                let deployment = Deployment::prepare(config.deployment()?).await?;
                 let address = deployment.query_address();
                 let predictor =
                     ClipperPredictor::new(address, clipper, Renewal::Docker(Box::new(deployment)))?;

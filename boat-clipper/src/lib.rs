@@ -45,6 +45,7 @@ mod query;
 mod replicated;
 mod request;
 mod rpc;
+mod telling;
 mod zmtp;
 
 pub use self::admin::admin_routes;

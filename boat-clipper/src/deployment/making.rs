@@ -12,7 +12,7 @@ const FORMAT: u32 = 1;
 /// The longest deployment that is read from a snapshot, in bytes: far more than all that may be in one.
 const STATE_BYTES_MAX: u64 = 256 << 20;
 /// What serves a model that nobody starts: Clipper's own word.
-const NO_CONTAINER: &str = "NO_CONTAINER";
+pub(crate) const NO_CONTAINER: &str = "NO_CONTAINER";
 
 /// A deployment in a snapshot, as JSON.
 #[derive(Debug, Serialize, Deserialize)]

@@ -17,6 +17,8 @@ pub use self::change::{Application, Change, Links, ModelId, ModelVersion};
 pub(crate) use self::configuration::Planned;
 pub use self::configuration::{Beginning, Configuration};
 pub use self::look::{ApplicationView, ContainerView, Look, ModelView};
+#[cfg(feature = "docker")]
+pub(crate) use self::making::NO_CONTAINER;
 
 /// How many applications there may be.
 pub const APPLICATIONS_MAX: usize = 1_024;

@@ -74,7 +74,8 @@ pub struct DockerImages {
     pub redis: String,
     /// Prometheus. Default `prom/prometheus:v2.9.2`.
     pub prometheus: String,
-    /// The model container. Empty, the default, takes `boat/MODEL:latest`, as `examples/images/build` builds it.
+    /// What runs where a deployment names one of Boat's own models, `boat/echo` or `boat/hash-chain`. Empty, the default,
+    /// takes `boat/MODEL:latest`, as `examples/images/build` builds it.
     pub model: String,
 }
 

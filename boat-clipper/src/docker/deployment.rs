@@ -1,33 +1,31 @@
-//! The containers of one node, made and made anew.
+//! The Clipper of one node on Docker, made, changed and made anew.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use boat_core::{NodeId, StateKind};
-use bollard::models::{ContainerSummary, ContainerSummaryStateEnum};
 use rand::Rng;
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
-use super::api::{Api, Identity};
+use super::api::Api;
 use super::claim::Claim;
-use super::labels::{self, Role};
-use super::plan::{ContainerPlan, Plan, Served};
-use super::preflight::{network_is_free, preflight};
-use super::ready::{self, name_of, role_of};
-use super::register::Management;
-use super::{DockerConfig, DockerError, prometheus, watcher};
-use crate::ModelKind;
+use super::labels::Role;
+use super::models::Starting;
+use super::plan::Plan;
+use super::preflight::preflight;
+use super::ready::{self, Metrics};
+use super::shared::{LOOK_AGAIN, Shared};
+use super::{DockerConfig, DockerError, DockerImages, watcher};
+use crate::deployment::{self, Change, ModelId, NO_CONTAINER};
+use crate::deployment_file::BUILT_IN;
+use crate::telling::tell;
+use crate::{ManagementClient, ModelKind};
 
-/// How often it is looked whether everything is ready.
-const LOOK_AGAIN: Duration = Duration::from_millis(200);
-
-/// How long an engine that does not answer is asked again whether the model's container is still the same one. A restart of
-/// the engine takes seconds; a container that was not stopped by it still is what it was.
-const CONFIRM_WAIT_MAX: Duration = Duration::from_secs(20);
+/// How long a query frontend gets to hear of links and versions: nothing shows when it has.
+const SETTLE: Duration = Duration::from_millis(500);
 
 /// How long the names of runs are that Boat draws: hexadecimal digits.
 const RUN_DIGITS: usize = 8;
@@ -41,45 +39,39 @@ pub struct DeploymentSpec {
     pub node: NodeId,
     /// Where its query frontend is published.
     pub query_address: SocketAddr,
-    /// Which model's image is run, unless the configuration names an image.
-    pub model: ModelKind,
-    /// What the model can lose.
+    /// What the models can lose.
     pub state_kind: StateKind,
-    /// The latency SLO of its application, in microseconds: far above the limit of a call.
-    pub latency_slo_micros: u64,
-    /// The most inputs that the model gets at once. At least 1.
-    pub batch_inputs_max: u32,
+    /// The changes that make what is deployed first. The images that it needs must be there.
+    pub beginning: Vec<Change>,
+    /// Whether all changes, `beginning` too, are to come through [`Deployment::change`]; otherwise every Clipper that is made
+    /// begins with it.
+    pub replicated: bool,
 }
 
 /// Clipper on Docker for one node: a network, and on it Redis, the management and the query frontend, the exporter,
-/// Prometheus and one model container.
+/// Prometheus, and a container for each version of a model.
 ///
 /// Nothing runs after [`prepare`](Self::prepare): [`renew`](Self::renew) starts what is missing. What dies later is started
-/// again by the deployment itself where no state hangs on it, and by the next `renew` where it does; [`lost`](Self::lost)
-/// tells. Dropping it stops watching; the containers stay until [`clean`](super::clean) or the next start.
+/// again by the deployment itself where no state hangs on it, and by the next `renew` or [`repair`](Self::repair) where it
+/// does; [`lost`](Self::lost) tells. Dropping it stops watching; the containers stay until [`clean`](super::clean) or the
+/// next start.
 #[derive(Debug)]
 pub struct Deployment {
-    shared: Arc<Shared>,
-    served: Served,
-    state_kind: StateKind,
+    pub(super) shared: Arc<Shared>,
+    images: DockerImages,
+    /// What every Clipper begins with, where nobody else says it.
+    fixed: Vec<Change>,
+    /// What this Clipper is to serve.
+    pub(super) wanted: deployment::Deployment,
+    /// What it has been told.
+    told: deployment::Deployment,
+    pub(super) starting: BTreeMap<ModelId, Starting>,
+    pub(super) state_kind: StateKind,
     ready_timeout: Duration,
     watcher: Option<JoinHandle<()>>,
     /// Whether the model may have seen a request since it was made.
-    used: bool,
+    pub(super) used: bool,
     _claim: Claim,
-}
-
-/// What the deployment and its watcher have in common.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) api: Api,
-    pub(crate) plan: Plan,
-    /// The containers as they were when they were last found ready. Of those that are being made anew there is none.
-    identities: Mutex<BTreeMap<Role, Identity>>,
-    /// Why the model's state is gone, if it is.
-    lost: watch::Sender<Option<String>>,
-    /// Held by who makes or removes containers.
-    pub(crate) changing: tokio::sync::Mutex<()>,
 }
 
 impl Deployment {
@@ -95,27 +87,23 @@ impl Deployment {
         }
         let api = Api::connect(&spec.docker).await?;
         let claim = Claim::take(&spec.docker.cluster, spec.node)?;
-        let served = Served {
-            application: "default".to_owned(),
-            input_type: "strings".to_owned(),
-            default_output: String::new(),
-            latency_slo_micros: spec.latency_slo_micros,
-            model: "echo-model".to_owned(),
-            version: "1".to_owned(),
-            batch_size: spec.batch_inputs_max.max(1),
-        };
-        let plan = Plan::new(&spec.docker, spec.node, spec.query_address, spec.model, &served);
+        let plan = Plan::new(&spec.docker, spec.node, spec.query_address);
+        let images = spec.docker.images;
         preflight(&api, &plan).await?;
-        let shared = Arc::new(Shared {
-            api,
-            plan,
-            identities: Mutex::default(),
-            lost: watch::Sender::new(None),
-            changing: tokio::sync::Mutex::default(),
-        });
+        for change in &spec.beginning {
+            if let Change::AddModel(model) = with_image(&images, change)
+                && model.container_name != NO_CONTAINER
+            {
+                api.need_image(&model.container_name).await?;
+            }
+        }
         Ok(Deployment {
-            shared,
-            served,
+            shared: Arc::new(Shared::new(api, plan)),
+            images,
+            fixed: if spec.replicated { Vec::new() } else { spec.beginning },
+            wanted: deployment::Deployment::new(),
+            told: deployment::Deployment::new(),
+            starting: BTreeMap::new(),
             state_kind: spec.state_kind,
             ready_timeout: Duration::from_millis(spec.docker.ready_timeout_ms),
             watcher: None,
@@ -129,10 +117,8 @@ impl Deployment {
         self.shared.plan.query_address
     }
 
-    /// Makes the model fresh: removes the model container and the query frontend of before, and what else of an earlier run
-    /// is there; starts what is missing, in order; registers the application; and waits until the model is connected.
-    ///
-    /// A model that has seen nothing since the last time is left as it is, and so is one that keeps no state and runs.
+    /// Makes a Clipper that has seen nothing: removes the model containers, the frontends and Redis of before, and what else of
+    /// an earlier run is there; and starts what is missing. One that has seen nothing since the last time is left as it is.
     ///
     /// # Errors
     /// [`DockerError`], which names what is missing. Whatever was started stays; the next call goes on from there.
@@ -142,178 +128,158 @@ impl Deployment {
         if !self.used && self.lost().is_none() && self.is_as_it_was().await? {
             return Ok(());
         }
-        let keeps_state = self.state_kind != StateKind::Stateless;
-        self.start(keeps_state).await?;
-        self.wait_ready().await?;
-        shared.lost.send_replace(None);
-        for container in &shared.plan.containers {
-            let found = shared.api.inspect(&container.name).await?;
-            let Some(identity) = found.as_ref().and_then(Identity::of) else {
-                return Err(vanished(&container.name));
-            };
-            shared.identities().insert(container.role, identity);
+        self.stop_starting().await;
+        shared.models().clear();
+        (self.wanted, self.told) = Default::default();
+        for change in self.fixed.clone() {
+            self.want(&with_image(&self.images, &change));
         }
-        // An end that was told before the identity was known has passed unnoticed.
-        if !self.is_as_it_was().await? {
-            return Err(vanished("of this node"));
-        }
+        self.make(false).await?;
         self.used = false;
         drop(changing);
         self.watch();
+        Ok(())
+    }
+
+    /// Starts what has died of a Clipper whose models keep no state, and tells it again what it does not know any more.
+    ///
+    /// # Errors
+    /// As [`renew`](Self::renew).
+    pub async fn repair(&mut self) -> Result<(), DockerError> {
+        let shared = Arc::clone(&self.shared);
+        let _changing = shared.changing.lock().await;
+        self.stop_starting().await;
+        self.make(true).await
+    }
+
+    async fn make(&mut self, may_stay: bool) -> Result<(), DockerError> {
+        let shared = Arc::clone(&self.shared);
+        let kept = shared.start(may_stay).await?;
+        self.wait_ready().await?;
+        shared.lost.send_replace(None);
+        for container in &shared.plan.containers {
+            shared.remember(container).await?;
+        }
+        if !kept.contains(&Role::Redis) {
+            self.told = deployment::Deployment::new();
+        }
+        self.tell_all().await?;
+        let models: Vec<ModelId> = shared.models().keys().cloned().collect();
+        for id in models {
+            self.start_model(&id).await?;
+            if !self.fixed.is_empty()
+                && let Some(starting) = self.starting.remove(&id)
+            {
+                starting.ended().await?;
+            }
+        }
+        let Plan { owner, network, query_address, management_address, .. } = &shared.plan;
         log::info!(
-            "node {}: Clipper is ready on network {}: queries at {}, management at {}",
-            shared.plan.owner.node,
-            shared.plan.network,
-            shared.plan.query_address,
-            shared.plan.management_address
+            "node {}: Clipper is ready on network {network}: queries at {query_address}, management at {management_address}",
+            owner.node
         );
         Ok(())
     }
 
-    /// To be told before anything is sent to the model.
-    pub fn used(&mut self) {
-        self.used = true;
-    }
-
-    /// Why the model's state is gone, if that is known.
-    pub fn lost(&self) -> Option<String> {
-        self.shared.lost.borrow().clone()
-    }
-
-    /// Waits until the model's state is gone, and says why. Cancel-safe.
-    pub fn until_lost(&self) -> impl Future<Output = String> + Send + use<> {
-        let mut lost = self.shared.lost.subscribe();
-        async move {
-            let seen = lost.wait_for(Option::is_some).await;
-            // An error says that the deployment is gone.
-            seen.ok().and_then(|why| why.clone()).unwrap_or_else(|| "the deployment has ended".to_owned())
-        }
-    }
-
-    /// Makes sure that the model's container is still the one that [`renew`](Self::renew) left, however late Docker tells of
-    /// its end: to be asked after each answer, before it is believed.
+    /// Makes one change: tells the management frontend, and begins to start or removes the container of a version of a model.
+    /// An image is its `container_name`, or one of Boat's own for `boat/echo` and `boat/hash-chain`; `NO_CONTAINER` starts none.
     ///
     /// # Errors
-    /// Why nobody knows what the model has seen.
-    pub async fn confirm(&self) -> Result<(), String> {
-        if self.state_kind == StateKind::Stateless {
-            return Ok(());
-        }
-        let asked = Instant::now();
-        let why = loop {
-            match self.model_is_as_it_was().await {
-                Ok(true) => return Ok(()),
-                Ok(false) => break "the model container was started again".to_owned(),
-                Err(error) if asked.elapsed() >= CONFIRM_WAIT_MAX => {
-                    break format!("nobody knows whether the model container is still the same: {error}");
+    /// [`DockerError`]. It may be tried again.
+    pub async fn change(&mut self, change: &Change) -> Result<(), DockerError> {
+        let change = with_image(&self.images, change);
+        self.used = true;
+        self.tell_one(&change).await?;
+        // Refused is what an earlier attempt has made.
+        self.want(&change);
+        self.told = self.wanted.clone();
+        match &change {
+            Change::AddModel(model) => self.start_model(&model.id()).await?,
+            Change::DeleteVersionedModel(id) => {
+                if let Some(starting) = self.starting.remove(id) {
+                    starting.stop().await;
                 }
-                Err(_) => sleep(LOOK_AGAIN).await,
+                self.shared.models().remove(id);
+                self.shared.remove_own(Role::Model, &self.shared.plan.model_name(id)).await?;
+                self.shared.change_targets();
             }
-        };
-        self.shared.lose(why.clone());
-        Err(why)
+            _ => {}
+        }
+        Ok(())
     }
 
-    async fn model_is_as_it_was(&self) -> Result<bool, DockerError> {
-        let expected = self.shared.identities().get(&Role::Model).cloned();
-        let Some(expected) = expected else { return Ok(false) };
-        self.shared.is(&expected).await
+    fn want(&mut self, change: &Change) {
+        // What cannot be is there already.
+        let _ = self.wanted.apply(change);
+        if let Change::AddModel(model) = change
+            && model.container_name != NO_CONTAINER
+        {
+            self.shared.models().insert(model.id(), self.shared.plan.model(model));
+        }
+    }
+
+    async fn tell_one(&self, change: &Change) -> Result<(), DockerError> {
+        let address = self.shared.plan.management_address;
+        let doing = change.endpoint();
+        let told = tell(&mut ManagementClient::new(address), change).await;
+        told.map_err(|reason| DockerError::Management { address, doing, reason })
+    }
+
+    /// Tells a Clipper all that it is to serve, and waits until its query frontend has heard of it.
+    async fn tell_all(&mut self) -> Result<(), DockerError> {
+        if self.told == self.wanted {
+            return Ok(());
+        }
+        for change in self.wanted.changes() {
+            self.tell_one(&change).await?;
+        }
+        let begun = Instant::now();
+        loop {
+            let metrics = Metrics::ask(&self.shared.plan).await;
+            let names = self.wanted.applications().map(|application| application.name.as_str());
+            let missing: Vec<String> = match metrics {
+                Ok(metrics) => names.filter_map(|name| metrics.knows_application(name).err()).collect(),
+                Err(why) => vec![why],
+            };
+            if missing.is_empty() {
+                break;
+            }
+            self.give_up_after(begun, missing)?;
+            sleep(LOOK_AGAIN).await;
+        }
+        sleep(SETTLE).await;
+        self.told = self.wanted.clone();
+        Ok(())
+    }
+
+    /// Begins to start the container of a model, if there is to be one and it does not run.
+    pub(super) async fn start_model(&mut self, id: &ModelId) -> Result<(), DockerError> {
+        let plan = self.shared.models().get(id).cloned();
+        let Some(plan) = plan.filter(|_| !self.starting.contains_key(id)) else { return Ok(()) };
+        if !self.shared.is_as_it_was(&plan).await? {
+            let starting = Starting::begin(&self.shared, id.clone(), self.ready_timeout);
+            self.starting.insert(id.clone(), starting);
+            self.shared.change_targets();
+        }
+        Ok(())
     }
 
     /// Whether every container is the one that was found ready.
     async fn is_as_it_was(&self) -> Result<bool, DockerError> {
-        let expected = self.shared.identities().clone();
-        if expected.len() != self.shared.plan.containers.len() {
-            return Ok(false);
-        }
-        for identity in expected.values() {
-            if !self.shared.is(identity).await? {
+        let mut plans = self.shared.plan.containers.clone();
+        plans.extend(self.shared.models().values().cloned());
+        for plan in &plans {
+            if !self.shared.is_as_it_was(plan).await? {
                 return Ok(false);
             }
         }
         Ok(true)
     }
 
-    /// Starts what is missing, in order. The application is registered before the query frontend starts: that reads all at its
-    /// start, and would see later changes only after a while.
-    async fn start(&self, keeps_state: bool) -> Result<(), DockerError> {
-        let Shared { api, plan, .. } = &*self.shared;
-        network_is_free(api, plan).await?;
-        if api.networks(&plan.owner.cluster, Some(plan.owner.node)).await?.is_empty() {
-            api.create_network(plan).await?;
-        }
-        let kept = self.make_room(keeps_state).await?;
-        prometheus::write(&plan.prometheus_config, &plan.prometheus_text)?;
-        for container in &plan.containers {
-            if !kept.contains(&container.role) {
-                log::info!("node {}: starting container {}", plan.owner.node, container.name);
-                api.start(container, &plan.network).await?;
-            }
-            if container.role == Role::Management {
-                self.register().await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Removes every container of this node's that must not stay; which may.
-    async fn make_room(&self, keeps_state: bool) -> Result<BTreeSet<Role>, DockerError> {
-        let Shared { api, plan, .. } = &*self.shared;
-        let mut found = api.containers(&plan.owner.cluster, Some(plan.owner.node)).await?;
-        let mut kept = BTreeSet::new();
-        for container in &plan.containers {
-            let may_stay = found.iter().any(|found| is_made_as(found, container))
-                && !(keeps_state && matches!(container.role, Role::Query | Role::Model))
-                // What it holds came through a Redis that is gone.
-                && (container.role < Role::Management
-                    || container.role > Role::Query
-                    || kept.contains(&Role::Redis));
-            if may_stay {
-                kept.insert(container.role);
-            }
-        }
-        found.retain(|found| !role_of(found.labels.as_ref()).is_some_and(|role| kept.contains(&role)));
-        // In reverse order: nothing loses first what it hangs on.
-        found.sort_by_key(|found| std::cmp::Reverse(role_of(found.labels.as_ref())));
-        for gone in &found {
-            if let Some(role) = role_of(gone.labels.as_ref()) {
-                self.shared.identities().remove(&role);
-            }
-            let name = name_of(gone);
-            log::info!("node {}: removing container {name}", plan.owner.node);
-            api.remove(gone.id.as_deref().unwrap_or(&name), &name).await?;
-        }
-        Ok(kept)
-    }
-
-    async fn register(&self) -> Result<(), DockerError> {
-        let Shared { api, plan, .. } = &*self.shared;
-        let mut management = Management::new(plan.management_address);
-        let begun = Instant::now();
-        loop {
-            let found = api.containers(&plan.owner.cluster, Some(plan.owner.node)).await?;
-            let mut missing = Vec::new();
-            for container in plan.containers.iter().filter(|container| container.role <= Role::Management) {
-                missing.extend(ready::container_missing(api, container, &found).await?);
-            }
-            match management.ping().await {
-                Ok(()) => break,
-                Err(why) => {
-                    missing.push(format!("management frontend at {}: {why}", plan.management_address));
-                }
-            }
-            self.give_up_after(begun, missing)?;
-            sleep(LOOK_AGAIN).await;
-        }
-        let image = plan.containers.iter().find(|container| container.role == Role::Model);
-        management.register(&self.served, image.map_or("NO_CONTAINER", |model| model.image.as_str())).await
-    }
-
     async fn wait_ready(&self) -> Result<(), DockerError> {
-        let Shared { api, plan, .. } = &*self.shared;
         let begun = Instant::now();
         loop {
-            let missing = ready::missing(api, plan, &self.served).await?;
+            let missing = ready::missing(&self.shared.api, &self.shared.plan).await?;
             if missing.is_empty() {
                 return Ok(());
             }
@@ -327,6 +293,12 @@ impl Deployment {
             return Ok(());
         }
         Err(DockerError::NotReady { waited: self.ready_timeout, missing })
+    }
+
+    async fn stop_starting(&mut self) {
+        for (_, starting) in std::mem::take(&mut self.starting) {
+            starting.stop().await;
+        }
     }
 
     fn watch(&mut self) {
@@ -344,44 +316,15 @@ impl Drop for Deployment {
     }
 }
 
-impl Shared {
-    pub(crate) fn identities(&self) -> std::sync::MutexGuard<'_, BTreeMap<Role, Identity>> {
-        self.identities.lock().unwrap_or_else(PoisonError::into_inner)
+/// The change with the image that serves a model in place of what stands for it.
+fn with_image(images: &DockerImages, change: &Change) -> Change {
+    let Change::AddModel(model) = change else { return change.clone() };
+    let mut model = model.clone();
+    let kind = model.container_name.strip_prefix(BUILT_IN).and_then(|name| name.parse::<ModelKind>().ok());
+    if let Some(kind) = kind {
+        model.container_name = images.model(kind);
+    } else if model.container_name.is_empty() {
+        NO_CONTAINER.clone_into(&mut model.container_name);
     }
-
-    /// Says that the model's state is gone. The first reason stays until it is made anew.
-    pub(crate) fn lose(&self, why: String) {
-        self.lost.send_if_modified(|lost| {
-            let first = lost.is_none();
-            if first {
-                *lost = Some(why);
-            }
-            first
-        });
-    }
-
-    /// Whether a container is still the one that it was.
-    pub(crate) async fn is(&self, identity: &Identity) -> Result<bool, DockerError> {
-        let asked = timeout(CONFIRM_WAIT_MAX, self.api.inspect(&identity.id)).await;
-        let found = asked.map_err(|_| DockerError::Api {
-            doing: "look at a container".to_owned(),
-            reason: format!("no answer within {CONFIRM_WAIT_MAX:?}"),
-        })??;
-        Ok(found.as_ref().and_then(Identity::of).as_ref() == Some(identity))
-    }
-}
-
-fn vanished(name: &str) -> DockerError {
-    let missing = vec![format!("container {name} ended when everything was ready")];
-    DockerError::NotReady { waited: Duration::ZERO, missing }
-}
-
-/// Whether a container runs, and is made as its plan says, by this run.
-fn is_made_as(found: &ContainerSummary, plan: &ContainerPlan) -> bool {
-    let Some(labels) = &found.labels else { return false };
-    let same = [labels::ROLE, labels::RUN, labels::PLAN]
-        .iter()
-        .all(|label| labels.get(*label).is_some() && labels.get(*label) == plan.labels.get(*label));
-    let is_well = !found.status.as_deref().unwrap_or_default().contains("(unhealthy)");
-    same && is_well && found.state == Some(ContainerSummaryStateEnum::RUNNING)
+    Change::AddModel(model)
 }

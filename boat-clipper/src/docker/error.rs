@@ -100,6 +100,14 @@ pub enum DockerError {
         /// What was missing at the end.
         missing: Vec<String>,
     },
+    /// The container of a model is not there yet.
+    #[error("container {container} of model {model} is being started")]
+    Starting {
+        /// Its name.
+        container: String,
+        /// The model and its version.
+        model: String,
+    },
     /// Clipper's management frontend refuses the deployment.
     #[error("management frontend at {address}: {doing}: {reason}")]
     Management {

@@ -23,6 +23,8 @@ mod image;
 #[cfg(feature = "docker")]
 mod labels;
 #[cfg(feature = "docker")]
+mod models;
+#[cfg(feature = "docker")]
 mod plan;
 #[cfg(feature = "docker")]
 mod preflight;
@@ -31,7 +33,11 @@ mod prometheus;
 #[cfg(feature = "docker")]
 mod ready;
 #[cfg(feature = "docker")]
-mod register;
+mod serving;
+#[cfg(feature = "docker")]
+mod shared;
+#[cfg(feature = "docker")]
+mod start;
 #[cfg(feature = "docker")]
 mod watcher;
 

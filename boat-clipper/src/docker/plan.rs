@@ -8,12 +8,16 @@ use boat_core::NodeId;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::DockerConfig;
+use super::config::is_name;
 use super::labels::{self, Owner, Role};
 use super::prometheus;
-use crate::ModelKind;
+use crate::deployment::{ModelId, ModelVersion};
 
 /// Clipper numbers containers from 0 to this.
 const NUMBER_MAX: u64 = 100_000;
+
+/// How much of a model's name stands in the name of its container, where it is one that Clipper's tool would not take.
+const NAME_CHARS_MAX: usize = 32;
 
 /// Where Prometheus reads its configuration.
 const PROMETHEUS_CONFIG: &str = "/etc/prometheus/prometheus.yml";
@@ -49,33 +53,16 @@ pub(crate) struct Plan {
     pub(crate) clipper_cluster: String,
     pub(crate) query_address: SocketAddr,
     pub(crate) management_address: SocketAddr,
-    /// In the order in which they are started.
+    pub(crate) prometheus_address: SocketAddr,
+    /// All but models, in the order in which they are started.
     pub(crate) containers: Vec<ContainerPlan>,
     pub(crate) prometheus_config: PathBuf,
-    pub(crate) prometheus_text: String,
-}
-
-/// The application, its model, and how they are registered: what the original had hard-coded.
-#[derive(Debug, Clone)]
-pub(crate) struct Served {
-    pub(crate) application: String,
-    pub(crate) input_type: String,
-    pub(crate) default_output: String,
-    pub(crate) latency_slo_micros: u64,
-    pub(crate) model: String,
-    pub(crate) version: String,
-    /// The most inputs that the model gets at once. Positive: Clipper pads batches of the size -1 that its tool sets.
-    pub(crate) batch_size: u32,
+    /// What stands at the end of all names.
+    number: u64,
 }
 
 impl Plan {
-    pub(crate) fn new(
-        config: &DockerConfig,
-        node: NodeId,
-        query_address: SocketAddr,
-        kind: ModelKind,
-        served: &Served,
-    ) -> Plan {
+    pub(crate) fn new(config: &DockerConfig, node: NodeId, query_address: SocketAddr) -> Plan {
         let owner = Owner { cluster: config.cluster.clone(), node, run: config.run.clone() };
         let suffix = config.suffix(node);
         // As good as random, and the same for every process of one run, so that names survive a node's restart.
@@ -91,21 +78,50 @@ impl Plan {
             query_address,
             prometheus_config: prometheus_config.display().to_string(),
         };
-        let model = draft.model(kind, served);
-        let exporter = draft.exporter();
-        let prometheus_text = prometheus::text(&exporter.name, &model.name);
         let containers =
-            vec![draft.redis(), draft.management(), draft.query(), exporter, draft.prometheus(), model];
+            [draft.redis(), draft.management(), draft.query(), draft.exporter(), draft.prometheus()];
         Plan {
             network: format!("clipper_network{suffix}"),
             clipper_cluster,
             query_address,
             management_address: SocketAddr::new(config.publish_ip, config.management_port),
+            prometheus_address: SocketAddr::new(config.publish_ip, config.prometheus_port),
             containers: containers.into_iter().map(ContainerPlan::sealed).collect(),
             prometheus_config,
-            prometheus_text,
+            number,
             owner,
         }
+    }
+
+    /// The container of a version of a model, whose `container_name` is an image.
+    pub(crate) fn model(&self, model: &ModelVersion) -> ContainerPlan {
+        let id = model.id();
+        let mut labels = self.owner.labels(&self.clipper_cluster);
+        labels.insert(labels::ROLE.to_owned(), Role::Model.name().to_owned());
+        let environment = vec![
+            format!("CLIPPER_MODEL_NAME={}", id.model_name),
+            format!("CLIPPER_MODEL_VERSION={}", id.model_version),
+            format!("CLIPPER_IP=query_frontend-{}", self.number),
+            format!("CLIPPER_INPUT_TYPE={}", model.input_type),
+        ];
+        let (name, image) = (self.model_name(&id), model.container_name.clone());
+        let mut plan = ContainerPlan { environment, ..ContainerPlan::new(Role::Model, name, image, labels) };
+        plan.label("ai.clipper.model_container.label", format!("{}_{}", id.model_name, id.model_version));
+        plan.sealed()
+    }
+
+    /// What the container of a version of a model is called.
+    pub(crate) fn model_name(&self, id: &ModelId) -> String {
+        let ModelId { model_name, model_version } = id;
+        let number = self.number;
+        if is_name(model_name) && is_name(model_version) {
+            return format!("{model_name}_{model_version}-{number}");
+        }
+        // Clipper's tool takes no such name. What Docker takes of it, and a hash that tells it from others.
+        let plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
+        let plain: String = model_name.chars().filter(plain).take(NAME_CHARS_MAX).collect();
+        let hash = xxh3_64(format!("{model_name}:{model_version}").as_bytes());
+        format!("model_{plain}_{hash:016x}-{number}")
     }
 
     /// Every port that is published, with the container that does.
@@ -128,17 +144,7 @@ impl Draft<'_> {
     fn container(&self, role: Role, prefix: &str, image: String) -> ContainerPlan {
         let mut labels = self.labels.clone();
         labels.insert(labels::ROLE.to_owned(), role.name().to_owned());
-        ContainerPlan {
-            role,
-            name: format!("{prefix}-{}", self.number),
-            image,
-            command: Vec::new(),
-            environment: Vec::new(),
-            user: None,
-            binds: Vec::new(),
-            ports: Vec::new(),
-            labels,
-        }
+        ContainerPlan::new(role, format!("{prefix}-{}", self.number), image, labels)
     }
 
     fn published(&self, inside: u16, outside: u16, purpose: &str) -> Published {
@@ -212,22 +218,28 @@ impl Draft<'_> {
         plan.label(labels::PROMETHEUS_CONFIG, self.prometheus_config.clone());
         plan
     }
-
-    fn model(&self, kind: ModelKind, served: &Served) -> ContainerPlan {
-        let name = format!("{}_{}", served.model, served.version);
-        let mut plan = self.container(Role::Model, &name, self.config.images.model(kind));
-        plan.environment = vec![
-            format!("CLIPPER_MODEL_NAME={}", served.model),
-            format!("CLIPPER_MODEL_VERSION={}", served.version),
-            format!("CLIPPER_IP=query_frontend-{}", self.number),
-            format!("CLIPPER_INPUT_TYPE={}", served.input_type),
-        ];
-        plan.label("ai.clipper.model_container.label", name);
-        plan
-    }
 }
 
 impl ContainerPlan {
+    fn new(role: Role, name: String, image: String, labels: HashMap<String, String>) -> ContainerPlan {
+        ContainerPlan {
+            role,
+            name,
+            image,
+            command: Vec::new(),
+            environment: Vec::new(),
+            user: None,
+            binds: Vec::new(),
+            ports: Vec::new(),
+            labels,
+        }
+    }
+
+    /// By what a container is told from all others of its node.
+    pub(crate) fn key(&self) -> (Role, String) {
+        (self.role, self.name.clone())
+    }
+
     fn label(&mut self, key: &str, value: String) {
         self.labels.insert(key.to_owned(), value);
     }
@@ -249,14 +261,14 @@ fn words(text: &str) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn served() -> Served {
-        Served {
-            application: "default".to_owned(),
-            input_type: "strings".to_owned(),
-            default_output: String::new(),
-            latency_slo_micros: 50_000_000,
-            model: "echo-model".to_owned(),
-            version: "1".to_owned(),
+    fn model(name: &str, version: &str) -> ModelVersion {
+        ModelVersion {
+            model_name: name.to_owned(),
+            model_version: version.to_owned(),
+            labels: Vec::new(),
+            input_type: crate::InputType::Strings,
+            container_name: "boat/hash-chain:latest".to_owned(),
+            model_data_path: String::new(),
             batch_size: 64,
         }
     }
@@ -264,7 +276,7 @@ mod tests {
     fn plan(run: &str) -> Plan {
         let config = DockerConfig { run: run.to_owned(), ..DockerConfig::default() };
         let query = SocketAddr::from(([127, 0, 0, 1], 1338));
-        Plan::new(&config, NodeId(1), query, ModelKind::HashChain, &served())
+        Plan::new(&config, NodeId(1), query)
     }
 
     fn of(plan: &Plan, role: Role) -> ContainerPlan {
@@ -277,7 +289,7 @@ mod tests {
         assert_eq!(plan.network, "clipper_network_1");
         assert_eq!(plan.clipper_cluster, "clipper_cluster_1");
         let roles: Vec<Role> = plan.containers.iter().map(|container| container.role).collect();
-        assert_eq!(roles, Role::ALL);
+        assert_eq!(roles, Role::ALL[..5]);
         let query = of(&plan, Role::Query);
         let number = query.name.strip_prefix("query_frontend-").unwrap();
         assert!(number.parse::<u64>().unwrap() <= NUMBER_MAX);
@@ -303,14 +315,14 @@ mod tests {
         }
         let names: Vec<String> = plan.containers.iter().map(|container| container.name.clone()).collect();
         let prefixes = ["redis", "mgmt_frontend", "query_frontend", "query_frontend_exporter"];
-        let prefixes = prefixes.into_iter().chain(["metric_frontend", "echo-model_1"]);
+        let prefixes = prefixes.into_iter().chain(["metric_frontend"]);
         assert_eq!(names, prefixes.map(|prefix| format!("{prefix}-{number}")).collect::<Vec<_>>());
     }
 
     #[test]
     fn the_model_container_is_told_who_it_is_and_whom_to_call() {
         let plan = plan("r1");
-        let model = of(&plan, Role::Model);
+        let model = plan.model(&model("echo-model", "1"));
         let frontend = of(&plan, Role::Query).name;
         assert_eq!(model.image, "boat/hash-chain:latest");
         let expected = [
@@ -322,7 +334,20 @@ mod tests {
         assert_eq!(model.environment, expected);
         assert!(model.ports.is_empty() && model.command.is_empty());
         assert_eq!(model.labels.get("ai.clipper.model_container.label").unwrap(), "echo-model_1");
-        assert!(plan.prometheus_text.contains(&format!("- {}:1390", model.name)), "{}", plan.prometheus_text);
+        let number = frontend.strip_prefix("query_frontend-").unwrap();
+        assert_eq!(model.name, format!("echo-model_1-{number}"));
+    }
+
+    #[test]
+    fn models_with_names_that_docker_does_not_take_have_names_all_the_same() {
+        let plan = plan("r1");
+        let name = |name: &str, version: &str| plan.model(&model(name, version)).name;
+        let names =
+            [name("a_b", "c"), name("a", "b_c"), name("ä b/..", "1"), name("", ""), name("redis", "1")];
+        let distinct: std::collections::BTreeSet<&String> = names.iter().collect();
+        assert_eq!(distinct.len(), names.len(), "{names:?}");
+        let is_fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+        assert!(names.iter().all(|name| name.chars().all(is_fine) && name.len() < 100), "{names:?}");
     }
 
     #[test]
@@ -338,7 +363,7 @@ mod tests {
         let first = plan("r1");
         assert_eq!(seal(&first, Role::Redis), seal(&plan("r1"), Role::Redis));
         let config = DockerConfig { run: "r1".to_owned(), redis_port: 6380, ..DockerConfig::default() };
-        let other = Plan::new(&config, NodeId(1), first.query_address, ModelKind::HashChain, &served());
+        let other = Plan::new(&config, NodeId(1), first.query_address);
         assert_ne!(seal(&first, Role::Redis), seal(&other, Role::Redis));
         assert_eq!(seal(&first, Role::Management), seal(&other, Role::Management));
     }

@@ -2,13 +2,17 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::net::SocketAddr;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use boat_core::NodeId;
+use http::{Method, StatusCode};
 
 use super::DockerError;
 use super::labels::Owner;
+use crate::ClipperConfig;
+use crate::query::connection::{Connection, ExchangeError};
 
 /// How the names of these files begin and end; between stand cluster, node and run, which have no dots.
 const PREFIX: &str = "boat-prometheus.";
@@ -20,31 +24,50 @@ pub(crate) fn path(owner: &Owner) -> PathBuf {
     std::env::temp_dir().join(format!("{PREFIX}{cluster}.{node}.{run}{SUFFIX}"))
 }
 
-/// Which targets are asked, and how often: as Clipper's tool writes it. Names stay as they are for the whole run, so the file
-/// is never changed.
-pub(crate) fn text(exporter: &str, model: &str) -> String {
+/// Which targets are asked, and how often: as Clipper's tool writes it.
+pub(crate) fn text<'a>(exporter: &str, models: impl Iterator<Item = &'a str>) -> String {
     let job = |name: &str, target: &str| {
         format!("- job_name: {name}\n  static_configs:\n  - targets:\n    - {target}:1390\n")
     };
+    let models: String = models.map(|model| job(model, model)).collect();
     format!(
-        "global:\n  evaluation_interval: 5s\n  scrape_interval: 5s\nscrape_configs:\n{}{}",
-        job("query", exporter),
-        job(model, model)
+        "global:\n  evaluation_interval: 5s\n  scrape_interval: 5s\nscrape_configs:\n{}{models}",
+        job("query", exporter)
     )
 }
 
 /// Writes the file, unless it is there with this very text.
 pub(crate) fn write(path: &Path, text: &str) -> Result<(), DockerError> {
     let failed = |source| DockerError::File { path: path.to_owned(), source };
-    let is_ours = fs::symlink_metadata(path).is_ok_and(|found| found.is_file());
+    let is_ours = fs::symlink_metadata(path).is_ok_and(|found| is_own(&found));
     if is_ours && fs::read(path).is_ok_and(|found| found == text.as_bytes()) {
         return Ok(());
     }
-    gone(fs::remove_file(path)).map_err(failed)?;
-    // Everybody may write into a temporary directory: nothing that lies there already is written to.
-    let mut file =
-        fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(path).map_err(failed)?;
+    // A container that has it goes on seeing this one, not another of its name.
+    let mut file = if is_ours {
+        fs::OpenOptions::new().write(true).truncate(true).open(path).map_err(failed)?
+    } else {
+        gone(fs::remove_file(path)).map_err(failed)?;
+        // Everybody may write into a temporary directory: nothing that others have put there is written to.
+        fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(path).map_err(failed)?
+    };
     file.write_all(text.as_bytes()).map_err(failed)
+}
+
+/// Whether it is a file of this process's user, under one name.
+fn is_own(found: &fs::Metadata) -> bool {
+    let own = fs::metadata("/proc/self").map(|process| process.uid());
+    found.is_file() && found.nlink() == 1 && own.is_ok_and(|own| own == found.uid())
+}
+
+/// Tells a running Prometheus to read the file again. The error says why it does not.
+pub(crate) async fn reload(address: SocketAddr) -> Result<(), String> {
+    let mut connection = Connection::new(address, &ClipperConfig::default());
+    match connection.exchange(Method::POST, "/-/reload", bytes::Bytes::new()).await {
+        Ok((StatusCode::OK, _)) => Ok(()),
+        Ok((status, _)) => Err(format!("POST /-/reload gave status {status}")),
+        Err(ExchangeError::NotSent(why) | ExchangeError::Unknown(why)) => Err(why),
+    }
 }
 
 /// The files of a cluster, or of one of its nodes, whichever run wrote them.
@@ -105,7 +128,7 @@ mod tests {
         let expected = "global:\n  evaluation_interval: 5s\n  scrape_interval: 5s\nscrape_configs:\n\
                         - job_name: query\n  static_configs:\n  - targets:\n    - e-1:1390\n\
                         - job_name: m_1-1\n  static_configs:\n  - targets:\n    - m_1-1:1390\n";
-        assert_eq!(text("e-1", "m_1-1"), expected);
+        assert_eq!(text("e-1", ["m_1-1"].into_iter()), expected);
     }
 
     #[test]
@@ -116,7 +139,11 @@ mod tests {
         fs::write(&precious, "text").unwrap();
         std::os::unix::fs::symlink(&precious, &link).unwrap();
         write(&link, "new").unwrap();
+        let first = fs::metadata(&link).unwrap().ino();
+        write(&link, "newer").unwrap();
         write(&link, "new").unwrap();
+        // A container sees what it was given, which must stay the same file.
+        assert_eq!(fs::metadata(&link).unwrap().ino(), first);
         assert_eq!(fs::read_to_string(&precious).unwrap(), "text");
         assert_eq!(fs::read_to_string(&link).unwrap(), "new");
         remove(&link).unwrap();

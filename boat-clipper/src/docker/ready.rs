@@ -10,33 +10,49 @@ use serde::de::IgnoredAny;
 use super::DockerError;
 use super::api::Api;
 use super::labels::{self, Role};
-use super::plan::{ContainerPlan, Plan, Served};
-use super::register::Management;
-use crate::ClipperConfig;
+use super::plan::{ContainerPlan, Plan};
+use crate::deployment::ModelId;
 use crate::query::connection::{Connection, ExchangeError};
+use crate::{ClipperConfig, ManagementClient};
 
 /// How much of a health check's output stands in an error.
 const HEALTH_CHARS_MAX: usize = 200;
 
+/// The query frontend's metrics.
 #[derive(Deserialize)]
-struct Metrics {
+pub(crate) struct Metrics {
     counters: Vec<BTreeMap<String, IgnoredAny>>,
 }
 
-/// Looks at everything once. What is missing has a line each; nothing missing means ready.
-pub(crate) async fn missing(api: &Api, plan: &Plan, served: &Served) -> Result<Vec<String>, DockerError> {
+/// Looks once at everything but models. What is missing has a line each; nothing missing means ready.
+pub(crate) async fn missing(api: &Api, plan: &Plan) -> Result<Vec<String>, DockerError> {
     let found = api.containers(&plan.owner.cluster, Some(plan.owner.node)).await?;
     let mut missing = Vec::new();
     for container in &plan.containers {
         missing.extend(container_missing(api, container, &found).await?);
     }
-    if let Err(why) = Management::new(plan.management_address).ping().await {
+    if let Err(why) = ManagementClient::new(plan.management_address).ping().await {
         missing.push(format!("management frontend at {}: {why}", plan.management_address));
     }
-    if let Err(why) = query_missing(plan, served).await {
-        missing.push(format!("query frontend at {}: {why}", plan.query_address));
+    if let Err(why) = Metrics::ask(plan).await {
+        missing.push(why);
     }
     Ok(missing)
+}
+
+/// Why the container of a version of a model cannot be used yet.
+pub(crate) async fn model_missing(
+    api: &Api,
+    plan: &Plan,
+    container: &ContainerPlan,
+    id: &ModelId,
+) -> Result<Option<String>, DockerError> {
+    let found = api.containers(&plan.owner.cluster, Some(plan.owner.node)).await?;
+    if let Some(why) = container_missing(api, container, &found).await? {
+        return Ok(Some(why));
+    }
+    let metrics = Metrics::ask(plan).await;
+    Ok(metrics.and_then(|metrics| metrics.knows_container(id)).err())
 }
 
 /// Why one container cannot be used yet. One that has ended is an error: waiting is of no use.
@@ -82,35 +98,47 @@ async fn last_health(api: &Api, name: &str) -> Result<String, DockerError> {
     Ok(format!("its health check ends with status {}: {output}", last.exit_code.unwrap_or(-1)))
 }
 
-/// Why the query frontend cannot be asked yet. That the model is connected shows in its metrics, which begin then; a real
-/// prediction as a probe would change a model that keeps state.
-async fn query_missing(plan: &Plan, served: &Served) -> Result<(), String> {
-    let mut connection = Connection::new(plan.query_address, &ClipperConfig::default());
-    let asked = connection.exchange(Method::GET, "/metrics", bytes::Bytes::new()).await;
-    let (status, metrics) = asked.map_err(|error| {
-        let (ExchangeError::NotSent(why) | ExchangeError::Unknown(why)) = error;
-        why
-    })?;
-    if status != StatusCode::OK {
-        return Err(format!("GET /metrics gave status {status}"));
+impl Metrics {
+    /// Asks the query frontend. That a model is connected shows in its metrics, which begin then; a real prediction as a probe
+    /// would change a model that keeps state. The error says whom it is about.
+    pub(crate) async fn ask(plan: &Plan) -> Result<Metrics, String> {
+        let mut connection = Connection::new(plan.query_address, &ClipperConfig::default());
+        let asked = connection.exchange(Method::GET, "/metrics", bytes::Bytes::new()).await;
+        let read = match asked {
+            Ok((StatusCode::OK, metrics)) => Metrics::read(&metrics),
+            Ok((status, _)) => Err(format!("GET /metrics gave status {status}")),
+            Err(ExchangeError::NotSent(why) | ExchangeError::Unknown(why)) => Err(why),
+        };
+        read.map_err(|why| format!("query frontend at {}: {why}", plan.query_address))
     }
-    judge(&metrics, served)
-}
 
-fn judge(metrics: &[u8], served: &Served) -> Result<(), String> {
-    let Served { application, model, version, .. } = served;
-    let metrics: Metrics = serde_json::from_slice(metrics)
-        .map_err(|error| format!("GET /metrics gave something else than Clipper's metrics: {error}"))?;
-    let has = |prefix: String| {
-        metrics.counters.iter().flat_map(BTreeMap::keys).any(|name| name.starts_with(&prefix))
-    };
-    if !has(format!("app:{application}:")) {
-        return Err(format!("it does not know application {application} yet"));
+    fn read(metrics: &[u8]) -> Result<Metrics, String> {
+        serde_json::from_slice(metrics)
+            .map_err(|error| format!("GET /metrics gave something else than Clipper's metrics: {error}"))
     }
-    if !has(format!("model:{model}:{version}:")) {
-        return Err(format!("no container of model {model} version {version} has connected yet"));
+
+    fn has(&self, prefix: &str) -> bool {
+        self.counters.iter().flat_map(BTreeMap::keys).any(|name| name.starts_with(prefix))
     }
-    Ok(())
+
+    /// The error says that the query frontend has not heard of the application.
+    pub(crate) fn knows_application(&self, name: &str) -> Result<(), String> {
+        match self.has(&format!("app:{name}:")) {
+            true => Ok(()),
+            false => Err(format!("the query frontend does not know application {name} yet")),
+        }
+    }
+
+    /// The error says that no container has connected.
+    pub(crate) fn knows_container(&self, id: &ModelId) -> Result<(), String> {
+        let ModelId { model_name, model_version } = id;
+        match self.has(&format!("model:{model_name}:{model_version}:")) {
+            true => Ok(()),
+            false => {
+                Err(format!("no container of model {model_name} version {model_version} has connected yet"))
+            }
+        }
+    }
 }
 
 /// Whether this is the container of that name.
@@ -136,25 +164,19 @@ mod tests {
 
     #[test]
     fn metrics_tell_what_is_missing() {
-        let served = Served {
-            application: "default".to_owned(),
-            input_type: "strings".to_owned(),
-            default_output: String::new(),
-            latency_slo_micros: 1,
-            model: "echo-model".to_owned(),
-            version: "1".to_owned(),
-            batch_size: 1,
-        };
-        let judge = |names: &[&str]| {
+        let read = |names: &[&str]| {
             let counters: Vec<String> =
                 names.iter().map(|name| format!(r#"{{"{name}":{{"count":"0"}}}}"#)).collect();
-            judge(format!(r#"{{"counters":[{}],"meters":[]}}"#, counters.join(",")).as_bytes(), &served)
+            Metrics::read(format!(r#"{{"counters":[{}],"meters":[]}}"#, counters.join(",")).as_bytes())
+                .unwrap()
         };
+        let id = ModelId { model_name: "echo-model".to_owned(), model_version: "1".to_owned() };
         let (app, model) = ("app:default:num_predictions", "model:echo-model:1:num_predictions");
-        assert_eq!(judge(&[app, model]), Ok(()));
-        assert!(judge(&[model]).unwrap_err().contains("application default"));
-        assert!(judge(&[app]).unwrap_err().contains("echo-model version 1"));
-        assert!(judge(&[app, "model:echo-model:10:num_predictions"]).is_err());
-        assert!(super::judge(b"hello", &served).is_err());
+        let both = read(&[app, model]);
+        assert_eq!((both.knows_application("default"), both.knows_container(&id)), (Ok(()), Ok(())));
+        assert!(read(&[model]).knows_application("default").unwrap_err().contains("application default"));
+        assert!(read(&[app]).knows_container(&id).unwrap_err().contains("echo-model version 1"));
+        assert!(read(&[app, "model:echo-model:10:num_predictions"]).knows_container(&id).is_err());
+        assert!(Metrics::read(b"hello").is_err());
     }
 }

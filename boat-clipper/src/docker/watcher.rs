@@ -9,11 +9,11 @@ use futures_util::StreamExt;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use super::DockerError;
 use super::api::Identity;
-use super::deployment::Shared;
 use super::labels::Role;
 use super::ready::role_of;
-use super::{DockerError, prometheus};
+use super::shared::Shared;
 
 /// How long to wait before the engine is asked for events again, or a container is started again: doubled each time, from the
 /// first to the second.
@@ -50,7 +50,7 @@ impl Watcher {
     /// Compares what runs with what was found ready.
     async fn look(&mut self) -> Result<(), DockerError> {
         let known: Vec<(Role, Identity)> =
-            self.shared.identities().iter().map(|(role, identity)| (*role, identity.clone())).collect();
+            self.shared.identities().iter().map(|((role, _), identity)| (*role, identity.clone())).collect();
         for (role, identity) in known {
             if !self.shared.is(&identity).await? {
                 self.ended(role, &identity.id, "ended while Docker did not answer");
@@ -69,15 +69,13 @@ impl Watcher {
 
     /// Acts on the end of a container, if it is the one that counts: those that Boat removes itself do not.
     fn ended(&mut self, role: Role, id: &str, why: &str) {
-        if self.shared.identities().get(&role).is_none_or(|identity| identity.id != id) {
-            return;
-        }
+        let Some(key) = self.shared.known_as(role, id) else { return };
         let node = self.shared.plan.owner.node;
         if role.holds_state() {
             self.shared.lose(format!("{} of node {node} {why}", role.name()));
             return;
         }
-        self.shared.identities().remove(&role);
+        self.shared.identities().remove(&key);
         log::warn!("node {node}: {} {why}; starting it again", role.name());
         // What has ended is taken out of the set.
         while self.starting.try_join_next().is_some() {}
@@ -115,16 +113,16 @@ async fn start_again(shared: &Shared, role: Role) -> Result<(), DockerError> {
     let Some(plan) = shared.plan.containers.iter().find(|container| container.role == role) else {
         return Ok(());
     };
-    if shared.identities().contains_key(&role) {
+    if shared.identities().contains_key(&plan.key()) {
         return Ok(());
     }
-    shared.api.remove(&plan.name, &plan.name).await?;
-    prometheus::write(&shared.plan.prometheus_config, &shared.plan.prometheus_text)?;
+    shared.remove_own(role, &plan.name).await?;
+    shared.write_targets()?;
     shared.api.start(plan, &shared.plan.network).await?;
     let found = shared.api.inspect(&plan.name).await?;
     match found.as_ref().and_then(Identity::of) {
         Some(identity) => {
-            shared.identities().insert(role, identity);
+            shared.identities().insert(plan.key(), identity);
             Ok(())
         }
         None => {

@@ -91,10 +91,15 @@ pub enum ClipperConfigError {
     Idle(u64),
 }
 
+/// Whether an application of this name can be asked: its name stands in a path.
+pub(super) fn stands_in_paths(application: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    !application.is_empty() && application.chars().all(plain)
+}
+
 impl ClipperConfig {
     pub(super) fn check(&self) -> Result<(), ClipperConfigError> {
-        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        if self.application.is_empty() || !self.application.chars().all(plain) {
+        if !stands_in_paths(&self.application) {
             return Err(ClipperConfigError::Application(self.application.clone()));
         }
         if self.state_kind == StateKind::Snapshot {

@@ -26,6 +26,8 @@ use self::connection::{Connection, ExchangeError};
 use self::exchange::Rules;
 pub use self::renewal::Renewal;
 use self::replicated::Replicated;
+#[cfg(feature = "docker")]
+pub(crate) use self::replicated::for_backend;
 use self::work::{InputOutcome, Output, Work};
 use crate::outcome_log::{AnsweredBy, log_outcome};
 use crate::request::{self, Element};
@@ -158,7 +160,8 @@ impl ClipperPredictor {
         &mut self,
         inputs: &[Element<'_>],
     ) -> Result<Vec<InputOutcome>, (usize, PredictorError)> {
-        self.renewal.begin(true).await.map_err(|error| (0, error))?;
+        let application = &self.config.application;
+        self.renewal.begin(true, Some(application)).await.map_err(|error| (0, error))?;
         let lost = self.renewal.until_lost();
         let outcomes = tokio::select! {
             biased;
@@ -169,7 +172,7 @@ impl ClipperPredictor {
             }
         };
         let ran = outcomes.len();
-        self.renewal.confirm().await.map_err(|why| (ran, PredictorError::StateLost(why)))?;
+        self.renewal.confirm(application).await.map_err(|why| (ran, PredictorError::StateLost(why)))?;
         Ok(outcomes)
     }
 
@@ -355,7 +358,7 @@ impl ClipperPredictor {
 impl ClipperPredictor {
     /// Runs the next batches at the same time. False when there were none.
     async fn run_concurrently(&mut self, work: &mut Work<'_>) -> Result<bool, PredictorError> {
-        self.renewal.begin(false).await?;
+        self.renewal.begin(false, Some(&self.config.application)).await?;
         let ClipperConfig { concurrent_batches_max, batch_inputs_max, batch_bytes_max, .. } = self.config;
         let batches = work.next_batches(concurrent_batches_max, batch_inputs_max, batch_bytes_max);
         let connections = std::iter::once(&mut self.connection).chain(&mut self.others);

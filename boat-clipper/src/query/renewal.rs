@@ -6,7 +6,7 @@ use boat_core::PredictorError;
 
 use crate::Engine;
 #[cfg(feature = "docker")]
-use crate::docker::Deployment;
+use crate::docker::{Deployment, DockerError};
 
 /// How a backend that has seen no request is had.
 #[derive(Debug)]
@@ -39,16 +39,29 @@ impl Renewal {
         }
     }
 
-    /// To be called before anything is sent. Makes anew what has died of a backend that keeps no state.
-    pub(super) async fn begin(&mut self, keeps_state: bool) -> Result<(), PredictorError> {
+    /// To be called before anything is sent to this application, or changed. Makes anew what has died of a backend that keeps
+    /// no state.
+    pub(super) async fn begin(
+        &mut self,
+        keeps_state: bool,
+        application: Option<&str>,
+    ) -> Result<(), PredictorError> {
         match self {
-            Renewal::Engine(_) | Renewal::External => Ok(()),
+            Renewal::Engine(_) | Renewal::External => {
+                // Nobody tells of theirs.
+                let _ = (keeps_state, application);
+                Ok(())
+            }
             #[cfg(feature = "docker")]
             Renewal::Docker(deployment) => {
+                let unavailable = |error: DockerError| PredictorError::Unavailable(error.to_string());
                 match deployment.lost() {
                     Some(why) if keeps_state => return Err(PredictorError::StateLost(why)),
-                    Some(_) => self.renew().await?,
-                    None => deployment.used(),
+                    Some(_) => deployment.repair().await.map_err(unavailable)?,
+                    None => {}
+                }
+                if let Some(application) = application {
+                    deployment.use_for(application).await.map_err(unavailable)?;
                 }
                 Ok(())
             }
@@ -68,11 +81,15 @@ impl Renewal {
     }
 
     /// Whether what answered is still the backend that was made fresh. The error says why not.
-    pub(super) async fn confirm(&self) -> Result<(), String> {
+    pub(super) async fn confirm(&self, application: &str) -> Result<(), String> {
         match self {
-            Renewal::Engine(_) | Renewal::External => Ok(()),
+            Renewal::Engine(_) | Renewal::External => {
+                // Whoever answers is believed.
+                let _ = application;
+                Ok(())
+            }
             #[cfg(feature = "docker")]
-            Renewal::Docker(deployment) => deployment.confirm().await,
+            Renewal::Docker(deployment) => deployment.confirm(application).await,
         }
     }
 }

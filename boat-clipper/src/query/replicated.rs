@@ -8,10 +8,14 @@ use bytes::Bytes;
 use http::Method;
 use tokio::time::{Instant, sleep};
 
-use super::{ClipperPredictor, Renewal};
+use super::config::stands_in_paths;
+use super::{ClipperConfig, ClipperPredictor, Renewal};
 use crate::deployment::{Application, Change, Configuration, Deployment, ModelVersion, Planned};
+#[cfg(feature = "docker")]
+use crate::docker::DockerError;
 use crate::replicated::DeploymentView;
-use crate::{InputType, ManagementClient, ManagementError, request};
+use crate::telling::tell;
+use crate::{InputType, ManagementClient, request};
 
 /// How many times the call limit the latency SLO of an application is, at least: a default answer for lateness should never come
 /// before the call has been given up.
@@ -82,9 +86,8 @@ impl ClipperPredictor {
             Ok(planned) => planned,
             Err(why) => return Ok(CallOutcome::Rejected(why)),
         };
-        for change in &changes {
-            self.bring_about(&self.for_backend(change)).await?;
-        }
+        self.renewal.begin(self.keeps_state(), None).await?;
+        self.bring_all_about(&changes).await?;
         if let Some(replicated) = &mut self.replicated {
             replicated.set(after);
         }
@@ -93,55 +96,58 @@ impl ClipperPredictor {
 
     /// Makes on a fresh backend what a snapshot holds.
     pub(super) async fn make(&mut self, deployment: Deployment) -> Result<(), PredictorError> {
-        for change in deployment.changes() {
-            self.bring_about(&self.for_backend(&change)).await?;
-        }
+        self.bring_all_about(&deployment.changes()).await?;
         if let Some(replicated) = &mut self.replicated {
             replicated.set(deployment);
         }
         Ok(())
     }
 
-    /// The change as the Clipper behind is told it: no model must be given up by the clock before its call is, for nodes would
-    /// differ; and one that keeps state must not be given inputs that nobody sent.
-    fn for_backend(&self, change: &Change) -> Change {
-        match change {
-            Change::AddApp(application) => {
-                let call_timeout_ms = i64::try_from(self.config.call_timeout_ms).unwrap_or(i64::MAX);
-                let latency_slo_micros = call_timeout_ms
-                    .saturating_mul(1_000 * SLO_CALL_TIMEOUTS)
-                    .min(i64::from(i32::MAX))
-                    .max(application.latency_slo_micros);
-                Change::AddApp(Application { latency_slo_micros, ..application.clone() })
-            }
-            Change::AddModel(model) if self.keeps_state() && model.batch_size <= 0 => {
-                let batch_size = i32::try_from(self.config.batch_inputs_max).unwrap_or(i32::MAX);
-                Change::AddModel(ModelVersion { batch_size, ..model.clone() })
-            }
-            other => other.clone(),
+    async fn bring_all_about(&mut self, changes: &[Change]) -> Result<(), PredictorError> {
+        let ClipperConfig { call_timeout_ms, batch_inputs_max, settle_ms, .. } = self.config;
+        let batch_inputs_max = self.keeps_state().then_some(batch_inputs_max);
+        for change in changes {
+            self.bring_about(&for_backend(change, call_timeout_ms, batch_inputs_max)).await?;
         }
+        let shows = |change: &Change| matches!(change, Change::AddApp(_) | Change::DeleteApp { .. });
+        if !self.rules.is_engine && !changes.iter().all(shows) {
+            // Nothing shows when the query frontend has heard of it, but a prediction would.
+            sleep(Duration::from_millis(settle_ms)).await;
+        }
+        #[cfg(feature = "docker")]
+        if let Renewal::Docker(docker) = &mut self.renewal {
+            docker.wait_for(&self.config.application).await;
+        }
+        Ok(())
     }
 
     async fn bring_about(&mut self, change: &Change) -> Result<(), PredictorError> {
-        if let Renewal::Engine(engine) = &self.renewal {
-            let refused =
-                |why| PredictorError::StateLost(format!("the engine refuses {}: {why}", change.endpoint()));
-            return engine.change(change).map(drop).map_err(refused);
-        }
-        let Some(management) = self.replicated.as_mut().and_then(|replicated| replicated.management.as_mut())
-        else {
-            let why = "changes of the deployment come with the log, and no management_address is configured";
-            return Err(PredictorError::Unavailable(why.to_owned()));
-        };
-        tell(management, change).await?;
-        match change {
-            Change::AddApp(application) => self.until_heard(&application.name).await,
-            Change::DeleteApp { .. } => Ok(()),
-            _ => {
-                // Nothing shows when the query frontend has heard of it, but a prediction would.
-                sleep(Duration::from_millis(self.config.settle_ms)).await;
-                Ok(())
+        match &mut self.renewal {
+            Renewal::Engine(engine) => {
+                let refused = |why| {
+                    PredictorError::StateLost(format!("the engine refuses {}: {why}", change.endpoint()))
+                };
+                return engine.change(change).map(drop).map_err(refused);
             }
+            Renewal::External => {
+                let management =
+                    self.replicated.as_mut().and_then(|replicated| replicated.management.as_mut());
+                let Some(management) = management else {
+                    let why = "changes of the deployment come with the log, and no management_address is configured";
+                    return Err(PredictorError::Unavailable(why.to_owned()));
+                };
+                tell(management, change).await.map_err(PredictorError::Unavailable)?;
+            }
+            #[cfg(feature = "docker")]
+            Renewal::Docker(docker) => {
+                let failed = |error: DockerError| PredictorError::Unavailable(error.to_string());
+                docker.change(change).await.map_err(failed)?;
+            }
+        }
+        match change {
+            // Of others nobody could ask.
+            Change::AddApp(Application { name, .. }) if stands_in_paths(name) => self.until_heard(name).await,
+            _ => Ok(()),
         }
     }
 
@@ -162,47 +168,22 @@ impl ClipperPredictor {
     }
 }
 
-/// Sends a change. One that is refused, or of which nobody knows, may have been made by an earlier attempt: then the management
-/// frontend shows what it was to bring about.
-async fn tell(management: &mut ManagementClient, change: &Change) -> Result<(), PredictorError> {
-    let failed = match management.change(change).await {
-        Ok(_) => return Ok(()),
-        Err(error) => error,
-    };
-    let is_done = match &failed {
-        ManagementError::Refused(_) | ManagementError::Unknown(_) => is_made(management, change).await,
-        _ => Ok(false),
-    };
-    match is_done {
-        Ok(true) => Ok(()),
-        Ok(false) => {
-            let why =
-                format!("management frontend at {}: {}: {failed}", management.address(), change.endpoint());
-            Err(PredictorError::Unavailable(why))
+/// The change as the Clipper behind is told it: no model must be given up by the clock before its call is, for nodes would
+/// differ; and one that keeps state, which has a `batch_inputs_max`, must not be given inputs that nobody sent.
+pub(crate) fn for_backend(change: &Change, call_timeout_ms: u64, batch_inputs_max: Option<usize>) -> Change {
+    match (change, batch_inputs_max) {
+        (Change::AddApp(application), _) => {
+            let call_timeout_ms = i64::try_from(call_timeout_ms).unwrap_or(i64::MAX);
+            let latency_slo_micros = call_timeout_ms
+                .saturating_mul(1_000 * SLO_CALL_TIMEOUTS)
+                .min(i64::from(i32::MAX))
+                .max(application.latency_slo_micros);
+            Change::AddApp(Application { latency_slo_micros, ..application.clone() })
         }
-        Err(error) => Err(PredictorError::Unavailable(error.to_string())),
+        (Change::AddModel(model), Some(inputs_max)) if model.batch_size <= 0 => {
+            let batch_size = i32::try_from(inputs_max).unwrap_or(i32::MAX);
+            Change::AddModel(ModelVersion { batch_size, ..model.clone() })
+        }
+        (other, _) => other.clone(),
     }
-}
-
-/// Whether the management frontend shows what the change was to bring about.
-async fn is_made(management: &mut ManagementClient, change: &Change) -> Result<bool, ManagementError> {
-    Ok(match change {
-        Change::AddApp(wanted) => management.application(&wanted.name).await?.is_some_and(|found| {
-            (found.input_type, &found.default_output, found.latency_slo_micros)
-                == (wanted.input_type, &wanted.default_output, wanted.latency_slo_micros)
-        }),
-        Change::DeleteApp { name } => management.application(name).await?.is_none(),
-        Change::AddModel(wanted) => management.model(wanted.id()).await?.is_some_and(|found| {
-            found.input_type == wanted.input_type && found.container_name == wanted.container_name
-        }),
-        Change::SetModelVersion(id) => {
-            management.model(id.clone()).await?.is_some_and(|found| found.is_current_version)
-        }
-        Change::DeleteVersionedModel(id) => management.model(id.clone()).await?.is_none(),
-        Change::AddModelLinks(links) => management.linked_models(&links.app_name).await? == links.model_names,
-        Change::DeleteModelLinks(links) => {
-            let linked = management.linked_models(&links.app_name).await?;
-            !linked.iter().any(|name| links.model_names.contains(name))
-        }
-    })
 }

@@ -8,6 +8,7 @@ mod change;
 mod divergence;
 mod election;
 mod health;
+mod interface;
 mod leave;
 mod members;
 mod message;
@@ -22,6 +23,7 @@ mod recover;
 mod reports;
 mod slog_bridge;
 mod snapshots;
+mod start;
 mod store;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -29,6 +31,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bytes::Bytes;
 use raft::{RawNode, StateRole};
 
+pub use self::interface::{Fatal, Input, Output};
 use self::leave::Leaving;
 use self::members::Joiner;
 use self::operate::Proposed;
@@ -45,362 +48,18 @@ pub(crate) use self::recover::alone;
 pub use self::reports::Condition;
 pub use self::snapshots::KeptSnapshot;
 use self::snapshots::Transfers;
+pub use self::start::{ReplicaConfig, ReplicaStart};
 pub(crate) use self::store::FETCHES_MAX;
 use self::store::Store;
 use crate::command::CommandWriter;
-use crate::log::{HardState, LogEntry, LogStart, LogWrite, Recovered};
-use crate::quarantine::Decisions;
-use crate::transport::{Forward, ForwardRefusal, ForwardRefused, Join, PeerMessage, SnapshotName};
-use crate::{Member, Membership, MembershipOperation, NodeId, OperationToken, RaftId};
+use crate::log::{HardState, LogEntry};
+use crate::transport::{Forward, ForwardRefusal, ForwardRefused, Join, PeerMessage};
+use crate::{Member, Membership, NodeId, RaftId};
 
 /// How many writes may be under way before nothing more is proposed.
 const UNWRITTEN_MAX: usize = 64;
 /// How often a leader with a full disk tries to hand over, in ticks.
 const HAND_OVER_AGAIN_TICKS: u64 = 100;
-
-/// How a replica is set up. Ticks are the driver's; [`Input::Tick`] says when one has passed.
-#[derive(Debug, Clone)]
-pub struct ReplicaConfig {
-    /// This incarnation and where its peers reach it.
-    pub own: Member,
-    /// Ticks between heartbeats. Default 3.
-    pub heartbeat_ticks: usize,
-    /// Ticks without a leader before an election, at least; at most twice as many. Default 15.
-    pub election_ticks: usize,
-    /// The bytes of requests packed into one entry, at most. Default 1 MiB.
-    pub command_bytes_max: usize,
-    /// The bytes of requests forwarded by other nodes that wait here, at most. Default 64 MiB.
-    pub forwarded_bytes_max: usize,
-    /// The bytes of recent entries kept in memory for slow followers. Default 32 MiB.
-    pub recent_bytes_max: usize,
-    /// The bytes of snapshots sent to others in one tick, at most; a single piece always goes. Default 1 MiB.
-    pub snapshot_bytes_per_tick: usize,
-    /// How long one piece of a snapshot is, at most, in bytes. Default 256 KiB.
-    pub snapshot_piece_bytes: usize,
-    /// What election timeouts and requests' random numbers are drawn from.
-    pub seed: u64,
-}
-
-impl ReplicaConfig {
-    /// The defaults, for this incarnation.
-    pub fn new(own: Member, seed: u64) -> Self {
-        ReplicaConfig {
-            own,
-            heartbeat_ticks: 3,
-            election_ticks: 15,
-            command_bytes_max: 1 << 20,
-            forwarded_bytes_max: 64 << 20,
-            recent_bytes_max: 32 << 20,
-            snapshot_bytes_per_tick: 1 << 20,
-            snapshot_piece_bytes: 256 << 10,
-            seed,
-        }
-    }
-}
-
-/// What a replica starts from: what the log held when it was opened.
-#[derive(Debug, Clone, Default)]
-pub struct ReplicaStart {
-    /// Term, vote and commit.
-    pub hard_state: HardState,
-    /// The membership as of that commit.
-    pub membership: Membership,
-    /// Where the log begins: behind this entry; behind 0 where nothing was cut.
-    pub start: LogStart,
-    /// The newest snapshot that others can be sent.
-    pub snapshot: Option<KeptSnapshot>,
-    /// Where each term begins: (first index, term).
-    pub term_starts: Vec<(u64, u64)>,
-    /// The last entry's index; that of `start` for an empty log.
-    pub last_index: u64,
-    /// All entries behind the commit.
-    pub tail: Vec<LogEntry>,
-}
-
-impl ReplicaStart {
-    /// What an opened log gives, and the newest snapshot beside it.
-    pub fn of(recovered: Recovered, snapshot: Option<KeptSnapshot>) -> Self {
-        let index = recovered.first_index.saturating_sub(1);
-        let before = recovered.term_starts.partition_point(|(start, _)| *start <= index);
-        let before = before.checked_sub(1).and_then(|place| recovered.term_starts.get(place));
-        ReplicaStart {
-            hard_state: recovered.hard_state,
-            membership: recovered.membership,
-            start: LogStart { index, term: before.map_or(0, |(_, term)| *term) },
-            snapshot,
-            term_starts: recovered.term_starts,
-            last_index: recovered.last_index,
-            tail: recovered.tail,
-        }
-    }
-}
-
-/// Something that happened.
-#[derive(Debug)]
-pub enum Input {
-    /// One tick has passed.
-    Tick,
-    /// A peer said something, over a connection whose handshake named it.
-    Peer {
-        /// The peer.
-        from: NodeId,
-        /// Its incarnation, if it has one.
-        from_raft_id: Option<RaftId>,
-        /// What it said.
-        message: PeerMessage,
-    },
-    /// A handshake with a peer was completed.
-    Connected(NodeId),
-    /// Our connection to a peer ended; `refused` when nobody listens there any more.
-    Disconnected {
-        /// The peer.
-        node: NodeId,
-        /// Whether a new connection was refused.
-        refused: bool,
-    },
-    /// A request of this node. It is answered by its application, or by [`Output::Failed`].
-    Propose {
-        /// What recognizes it.
-        id: RequestId,
-        /// The encoded request.
-        encoded: Bytes,
-        /// Ticks from now until its time is over.
-        within_ticks: u64,
-        /// Ticks from now that it waits for a leader, at most.
-        leader_within_ticks: u64,
-    },
-    /// A read that must see everything that was answered before it came. Answered by [`Output::ReadAt`] or
-    /// [`Output::ReadFailed`].
-    Read {
-        /// What recognizes it.
-        id: ReadId,
-        /// Ticks from now until its time is over.
-        within_ticks: u64,
-        /// Ticks from now that it waits for a leader, at most.
-        leader_within_ticks: u64,
-    },
-    /// The write of this mark, and all before it, are durable.
-    Persisted(u64),
-    /// Requests of this node were applied.
-    Answered(Vec<RequestId>),
-    /// The entries that an [`Output::Fetch`] asked for, from `low` on.
-    Fetched {
-        /// The first index asked for.
-        low: u64,
-        /// The entries.
-        entries: Vec<LogEntry>,
-    },
-    /// A snapshot was taken here, and is the newest.
-    SnapshotTaken {
-        /// Which one.
-        newest: KeptSnapshot,
-        /// Up to here nothing is needed of the log, should the newest prove damaged.
-        cut_to: u64,
-    },
-    /// The part of a snapshot that an [`Output::ReadSnapshot`] asked for.
-    SnapshotRead {
-        /// Whom it is for.
-        to: RaftId,
-        /// Which snapshot.
-        snapshot: SnapshotName,
-        /// Where the part begins.
-        offset: u64,
-        /// The part; `None` when the snapshot is not there any more.
-        bytes: Option<Bytes>,
-    },
-    /// An [`Output::BeginSnapshot`] or [`Output::WriteSnapshot`] was carried out.
-    SnapshotWritten {
-        /// Which snapshot.
-        snapshot: SnapshotName,
-        /// How many bytes of it are here, from the first on; `None` when it cannot be taken.
-        bytes: Option<u64>,
-    },
-    /// An [`Output::FinishSnapshot`] was carried out.
-    SnapshotFinished {
-        /// Which snapshot.
-        snapshot: SnapshotName,
-        /// What it holds; `None` when it was not the one that was offered, and was dropped.
-        kept: Option<KeptSnapshot>,
-    },
-    /// May this node's disk be wiped? Answered by [`Output::MayLeave`].
-    MayLeave {
-        /// Ticks from now until the answer is no.
-        within_ticks: u64,
-    },
-    /// An operation on the membership that was asked for on this node. Answered by [`Output::Operated`].
-    Operate {
-        /// What recognizes it.
-        token: OperationToken,
-        /// What to do.
-        operation: MembershipOperation,
-        /// Ticks from now until its time is over.
-        within_ticks: u64,
-    },
-    /// The disk is nearly full, or is not any more: whether to propose what others forward.
-    DiskFull(bool),
-    /// How this node is: given with every tick.
-    Condition(Box<Condition>),
-    /// An operator wants the request at this position quarantined, whatever it was answered.
-    Force {
-        /// Which request.
-        position: u64,
-        /// Ticks from now that the wish stands.
-        within_ticks: u64,
-    },
-    /// The node is about to stop: hand leadership over.
-    HandOver,
-}
-
-/// Something to do. Outputs are carried out in order; [`Output::Append`]s may run while later outputs are carried out.
-#[derive(Debug)]
-pub enum Output {
-    /// May leave at once: whatever it promises is durable.
-    Send {
-        /// To whom.
-        to: NodeId,
-        /// What.
-        message: PeerMessage,
-    },
-    /// One atomic log write. Answered by [`Input::Persisted`] once it is durable.
-    Append {
-        /// What to say it is durable by; rising.
-        mark: u64,
-        /// What to write.
-        write: LogWrite,
-        /// Whether it must be synced; if not it only rides along, and is answered as soon as it is written.
-        sync: bool,
-    },
-    /// The log has decided this about requests that crash models. To be made durable before any later output is carried
-    /// out: a replay must know it before it begins.
-    Decided(Decisions),
-    /// The leader asks that the request at this position is not run until the log decides, if this node is not past it: a
-    /// promise, told by the next [`Input::Condition`] once it is durable.
-    Hold {
-        /// Which request.
-        position: u64,
-        /// The round it is in.
-        round: u32,
-    },
-    /// This node's digest differs from that of a majority: say so, and rebuild the predictor's state unless that was tried
-    /// often enough.
-    Diverged {
-        /// Where it was found.
-        position: u64,
-        /// Whether to begin anew.
-        rebuild: bool,
-    },
-    /// These entries are committed, durable here, and contiguous with those before: apply them.
-    Committed(Vec<LogEntry>),
-    /// Read entries from the log, `low` up to but not including `high`. Answered by [`Input::Fetched`].
-    Fetch {
-        /// The first index.
-        low: u64,
-        /// The index behind the last.
-        high: u64,
-        /// At most so many bytes, but at least one entry.
-        bytes_max: u64,
-    },
-    /// Read a part of a snapshot. Answered by [`Input::SnapshotRead`].
-    ReadSnapshot {
-        /// Whom it is for.
-        to: RaftId,
-        /// Which snapshot.
-        snapshot: SnapshotName,
-        /// Where the part begins.
-        offset: u64,
-        /// How long it is.
-        bytes: usize,
-    },
-    /// A snapshot is going to arrive: make room for it. Answered by [`Input::SnapshotWritten`].
-    BeginSnapshot(SnapshotName),
-    /// Write a part of the snapshot that arrives. Answered by [`Input::SnapshotWritten`].
-    WriteSnapshot {
-        /// Which snapshot.
-        snapshot: SnapshotName,
-        /// Where the part begins.
-        offset: u64,
-        /// The part.
-        bytes: Bytes,
-    },
-    /// All of the snapshot that arrives is here: verify it, and make it durable. Answered by [`Input::SnapshotFinished`].
-    FinishSnapshot(SnapshotName),
-    /// The snapshot that arrived is where the log begins now, durably: the applier goes on from it, and other snapshots are
-    /// of no use any more.
-    Installed(KeptSnapshot),
-    /// A waiting request gets no outcome.
-    Failed {
-        /// Which one.
-        id: RequestId,
-        /// Why.
-        failure: Failure,
-    },
-    /// These reads may be answered by whoever has applied everything up to this index.
-    ReadAt {
-        /// Which ones.
-        ids: Vec<ReadId>,
-        /// The entry that must be applied, with all before it.
-        index: u64,
-    },
-    /// No leader confirmed in time what this read must see.
-    ReadFailed(ReadId),
-    /// The membership changed: peers and their addresses.
-    Membership(Membership),
-    /// A node may be reached at this address, whatever else is known of it.
-    Reach {
-        /// The node.
-        node: NodeId,
-        /// `host:port`.
-        address: String,
-        /// Whether to try there at once, even if the node is connected at another address.
-        urgent: bool,
-    },
-    /// The answer to [`Input::Operate`].
-    Operated {
-        /// Which operation.
-        token: OperationToken,
-        /// What became of it.
-        result: OperationResult,
-    },
-    /// The answer to [`Input::MayLeave`]; `None` when nobody could be asked in time.
-    MayLeave(Option<bool>),
-}
-
-/// Why a replica cannot go on. The node must stop.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Fatal {
-    /// A peer knows that we had more than we have.
-    #[error(
-        "the directory went back in time: a peer knows of commit {commit} here, the log ends at {last_index}"
-    )]
-    WentBack {
-        /// What the leader knows to be committed and stored here.
-        commit: u64,
-        /// Where the log ends.
-        last_index: u64,
-    },
-    /// A leader wants to replace what is committed.
-    #[error(
-        "entry {index} is committed with term {committed_term}, and a leader sends it with term {sent_term}"
-    )]
-    CommittedConflict {
-        /// Which entry.
-        index: u64,
-        /// Its term here.
-        committed_term: u64,
-        /// Its term there.
-        sent_term: u64,
-    },
-    /// This incarnation was removed from the membership.
-    #[error("this node was removed from the cluster, as of entry {index}")]
-    Removed {
-        /// The entry that made the membership what it is.
-        index: u64,
-    },
-    /// The consensus library refused what it was given.
-    #[error("consensus: {0}")]
-    Consensus(String),
-}
 
 /// The consensus state machine of one node: a driven [`RawNode`] and everything that is decided beside it.
 pub struct Replica {

@@ -5,7 +5,7 @@ mod snapshots;
 
 use super::*;
 use crate::transport::{ConsensusKind, ConsensusMessage};
-use crate::{Birth, Command, NodeId, Origin, Request, RequestKind};
+use crate::{Birth, Command, NodeId, OperationToken, Origin, Request, RequestKind};
 
 /// Replicas in one thread, with disks and links that never fail: what goes wrong is the simulator's business.
 struct Cluster {

@@ -1,10 +1,11 @@
 //! Stands in for Clipper's own containers where tests have no images of theirs: `query`, `management` and `exporter`, with
-//! Clipper's flags. The two frontends are Boat's engine; as in Clipper they are processes of their own that know of each other
+//! Clipper's flags; and a `model` that fails as it is told. The two frontends are Boat's engine; as in Clipper they are processes of their own that know of each other
 //! only what stands in Redis. How it stands there is not Clipper's: a list of the changes that were made, in order.
 
 mod exporter;
 mod http;
 mod management;
+mod model;
 mod query;
 mod redis;
 
@@ -34,6 +35,8 @@ enum Role {
         #[arg(long = "query_frontend_name")]
         query_frontend_name: String,
     },
+    /// A model container that crashes, hangs or answers too little, as its inputs say.
+    Model(model::ModelFlags),
 }
 
 /// Clipper's flags. What the engine has no use for is taken and left alone.
@@ -63,6 +66,7 @@ async fn main() -> ExitCode {
         Role::Query(flags) => query::run(flags).await,
         Role::Management(flags) => management::run(flags).await,
         Role::Exporter { query_frontend_name } => exporter::run(query_frontend_name).await,
+        Role::Model(flags) => model::run(flags).await,
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,

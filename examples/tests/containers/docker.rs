@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
 use std::process::Command;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Prefix and tag of the tests' images.
 pub(crate) const PREFIX: &str = "boat-test";
@@ -13,20 +13,36 @@ pub(crate) const TAG: &str = "test";
 /// What the script that builds images ends with where it cannot work.
 const UNAVAILABLE: i32 = 69;
 
-static TURN: Mutex<()> = Mutex::new(());
+static TURN: RwLock<()> = RwLock::new(());
 
 static IMAGES: OnceLock<Result<(), String>> = OnceLock::new();
 
-/// The right to use the engine, which one test has at a time.
+/// The right to use the engine: alone, or beside others.
 #[derive(Debug)]
 pub(crate) struct Engine {
-    _turn: MutexGuard<'static, ()>,
+    _turn: Turn,
+}
+
+#[derive(Debug)]
+#[expect(dead_code, reason = "held, not looked at")]
+enum Turn {
+    Alone(RwLockWriteGuard<'static, ()>),
+    Beside(RwLockReadGuard<'static, ()>),
 }
 
 impl Engine {
-    /// An engine with the tests' images, or nothing where there is none: that is told, past the capture of output.
+    /// An engine with the tests' images for this test alone, which compares all that the engine holds; nothing where there is
+    /// none: that is told, past the capture of output.
     pub(crate) fn get(test: &str) -> Option<Engine> {
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        Self::with(test, Turn::Alone(TURN.write().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    /// The same for a test that looks only at what carries its own cluster's name.
+    pub(crate) fn beside_others(test: &str) -> Option<Engine> {
+        Self::with(test, Turn::Beside(TURN.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    fn with(test: &str, turn: Turn) -> Option<Engine> {
         let answers = Command::new("docker").arg("version").output();
         if !answers.is_ok_and(|answer| answer.status.success()) {
             skipped(test, "no Docker engine answers");
@@ -43,6 +59,16 @@ impl Engine {
     #[track_caller]
     pub(crate) fn docker(&self, arguments: &[&str]) -> String {
         docker(arguments)
+    }
+
+    /// Checks that nothing is left of a cluster.
+    #[track_caller]
+    pub(crate) fn expect_nothing_of(&self, cluster: &str) {
+        let filter = format!("label=dev.boat.cluster={cluster}");
+        for what in [&["ps", "--all"][..], &["network", "ls"], &["volume", "ls"]] {
+            let left = docker(&[what, &["--filter", filter.as_str()][..]].concat());
+            assert_eq!(left.lines().count(), 1, "{left}");
+        }
     }
 
     /// What the engine holds.

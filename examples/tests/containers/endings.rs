@@ -3,7 +3,7 @@
 use rustix::process::Signal;
 
 use super::client::Client;
-use super::docker::{Engine, SomebodyElses};
+use super::docker::{Engine, SomebodyElses, try_docker};
 use super::site::Site;
 
 #[test]
@@ -20,6 +20,36 @@ fn a_second_ctrl_c_leaves_nothing() {
     assert_eq!(program.expect_end().code(), Some(0));
     assert_eq!(engine.inventory(), before);
     assert_eq!(site.files(), Vec::<String>::new());
+}
+
+#[test]
+fn however_often_it_is_told_to_stop_while_a_model_is_made_anew_nothing_is_left() {
+    let test = "however_often_it_is_told_to_stop_while_a_model_is_made_anew_nothing_is_left";
+    let Some(engine) = Engine::get(test) else { return };
+    let before = engine.inventory();
+    let site = Site::new("stops");
+    // What is under way when the signals come: containers are removed, or made, or waited for.
+    for (line, signals) in [
+        ("removing container", &[Signal::INT][..]),
+        ("starting container redis", &[Signal::INT, Signal::INT, Signal::INT]),
+        ("starting container echo-model", &[Signal::TERM, Signal::INT, Signal::TERM]),
+    ] {
+        let mut program = site.start_one();
+        let mark = program.output.mark();
+        try_docker(&["kill", &site.container(0, "model_container")]);
+        // Who asks is told nothing any more, or that nobody knows; the node makes its model anew for it.
+        let address = site.ports.http(0);
+        let asked = std::thread::spawn(move || Client::new(address).predict("key", "input").is_ok());
+        program.output.expect_after(mark, line);
+        for signal in signals {
+            program.send(*signal);
+            program.output.expect_after(mark, "stopping");
+        }
+        asked.join().unwrap();
+        assert_eq!(program.expect_end().code(), Some(0), "{line}");
+        assert_eq!(engine.inventory(), before, "{line}");
+        assert_eq!(site.files(), Vec::<String>::new(), "{line}");
+    }
 }
 
 #[test]

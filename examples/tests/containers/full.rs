@@ -19,6 +19,7 @@ fn whatever_dies_under_load_all_models_come_to_one_state() {
     let site = Site::new("full");
     let mut cluster = site.start();
     check_what_runs(&engine, &site);
+    check_routes(&cluster);
     let load = Load::start(&cluster);
     load.expect_more(BETWEEN);
 
@@ -64,13 +65,25 @@ fn whatever_dies_under_load_all_models_come_to_one_state() {
 fn check_what_runs(engine: &Engine, site: &Site) {
     for node in 0..NODES {
         let network = format!("clipper_network_{}_{node}", site.cluster);
-        let on_it = engine.docker(&["network", "inspect", "--format", "{{len .Containers}}", &network]);
-        assert_eq!(on_it, "6", "{network}");
+        let on_it = ["network", "inspect", "--format", "{{len .Containers}}", &network];
+        assert_eq!(engine.docker(&on_it), "6", "{network}");
         let model = site.container(node, "model_container");
         let format = r#"{{index .Config.Labels "ai.clipper.container.label"}} {{index .Config.Labels "ai.clipper.model_container.label"}} {{.Name}}"#;
         let told = engine.docker(&["inspect", "--format", format, &model]);
         let expected = format!("clipper_cluster_{}_{node} echo-model_1 /echo-model_1-", site.cluster);
         assert!(told.starts_with(&expected), "{told}");
+    }
+}
+
+/// The original's greeting, and what is told of a place that there is none, on every node.
+fn check_routes(cluster: &Cluster<'_>) {
+    for mut client in cluster.clients() {
+        let reply = client.get("/").unwrap();
+        assert_eq!((reply.status, &reply.body[..]), (200, &b"Hello from Boat API"[..]));
+        client.get("/nowhere").unwrap().expect_problem(404, "not_found");
+        client.get("/predict").unwrap().expect_problem(405, "method_not_allowed");
+        let linked = client.post("/admin/get_linked_models", r#"{"app_name":"default"}"#).unwrap();
+        assert_eq!((linked.status, &linked.body[..]), (200, &br#"["echo-model"]"#[..]));
     }
 }
 
@@ -80,8 +93,8 @@ fn expect_ready(cluster: &Cluster<'_>, node: u16) {
     poll(&format!("node {node} is ready"), || client.get("/readyz").ok().filter(|reply| reply.status == 200));
 }
 
-/// Tells a follower to exit, and waits until it is back, empty at first.
-fn wipe_a_follower(cluster: &Cluster<'_>) {
+/// Tells a follower to exit, and waits until it is back, empty at first; which.
+pub(crate) fn wipe_a_follower(cluster: &Cluster<'_>) -> u16 {
     let (node, mark) = poll("a follower goes", || {
         let (node, mark) = ((cluster.leader() + 1) % NODES, cluster.program.output.mark());
         let reply = cluster.client(node).post("/control", r#"{"cmd":"exit"}"#).ok()?;
@@ -93,4 +106,5 @@ fn wipe_a_follower(cluster: &Cluster<'_>) {
         None
     });
     cluster.expect_back(node, mark);
+    node
 }

@@ -1,7 +1,7 @@
 //! Clipper's containers on a real Docker engine, and nodes in containers: killed, paused, cut off, and cleaned up.
 //!
 //! Where no engine answers every test says that it was skipped. Images are built by `examples/images/build` under a test
-//! prefix, from the programs that cargo has built. One test at a time: they compare what the engine holds before and after.
+//! prefix, from the programs that cargo has built. Tests that compare what the engine holds before and after have it alone.
 #![cfg(target_os = "linux")]
 #![allow(
     clippy::unwrap_used,
@@ -31,10 +31,13 @@ mod ports;
 #[allow(dead_code, reason = "shared with tests that need more of it")]
 mod program;
 
+mod deployments;
 mod docker;
 mod endings;
 mod faults;
 mod full;
+mod models;
+mod node;
 mod nodes;
 mod proxy;
 mod site;

@@ -78,6 +78,11 @@ impl Site {
         Setup { model: Some(model), temporary, log: Some(QUIET), more: arguments, ..Setup::default() }
     }
 
+    /// Where a node's Clipper is managed.
+    pub(crate) fn management(&self, node: u16) -> std::net::SocketAddr {
+        self.clipper.http(node)
+    }
+
     /// The running container of a node for this.
     #[track_caller]
     pub(crate) fn container(&self, node: u16, role: &str) -> String {

@@ -1,7 +1,8 @@
 //! A snapshot that arrives, step by step.
 
 use super::*;
-use crate::transport::SnapshotOffer;
+use crate::quarantine::Decisions;
+use crate::transport::{SnapshotName, SnapshotOffer};
 
 #[test]
 fn an_election_waits_until_a_snapshot_is_durable() {
