@@ -20,7 +20,7 @@ use crate::directory::Directory;
 use crate::founding::{Founding, FoundingOutput};
 use crate::log::{Log, LogConfig, LogError, Recovered};
 use crate::replica::{Failure, OperationResult, Replica, ReplicaConfig, ReplicaStart};
-use crate::snapshot::SnapshotStore;
+use crate::snapshot::{SnapshotStore, raise_commit};
 use crate::transport::{PeerEvent, PeerLinks, PeerMessage};
 use crate::{Error, Genesis, Member, MemberList, Predictor, RaftId};
 
@@ -250,9 +250,11 @@ impl<P: Predictor> Launch<P> {
         let path = self.directory.log_path();
         let opened = Log::open(files.clone(), &path, self.log.clone(), genesis.membership());
         let opened = opened.and_then(|(log, mut recovered)| {
+            let (path, quarantine) = (self.directory.snapshots_path(), self.directory.quarantine_file());
+            let quarantine = quarantine.read().map_err(LogError::io("read", &path))?;
+            raise_commit(&*files, &path, &mut recovered, quarantine.decisions())?;
             let covered = (recovered.first_index - 1, recovered.hard_state.commit);
-            let (snapshots, warnings) =
-                SnapshotStore::open(files, &self.directory.snapshots_path(), covered)?;
+            let (snapshots, warnings) = SnapshotStore::open(files, &path, covered)?;
             recovered.warnings.extend(warnings);
             Ok(Opened { log, recovered, snapshots: Arc::new(snapshots) })
         });

@@ -73,7 +73,7 @@ impl Running {
     ) -> Result<Running, Trouble> {
         let config = LogConfig { segment_bytes: 16 << 10, allocate_bytes: 8 << 10, ..LogConfig::default() };
         let files = directory.files().clone();
-        let (log, recovered) = Log::open(files, &directory.log_path(), config, genesis.membership())?;
+        let (log, mut recovered) = Log::open(files, &directory.log_path(), config, genesis.membership())?;
         checker.opened(raft_id, &recovered, context.now_ms)?;
         if !recovered.warnings.is_empty() {
             context.count(Fault::TornTail);
@@ -82,9 +82,11 @@ impl Running {
             let (hard_state, last) = (recovered.hard_state, recovered.last_index);
             format!("node {node} opens its log as {raft_id}: {hard_state:?}, last entry {last}")
         });
-        let snapshots = Snapshots::open(context, directory, (node, life), genesis.cluster, &recovered)?;
         let quarantine_file = directory.quarantine_file();
         let quarantine = quarantine_file.read()?;
+        let (cluster, decisions) = (genesis.cluster, quarantine.decisions());
+        let snapshots =
+            Snapshots::open(context, directory, (node, life), cluster, &mut recovered, decisions)?;
         let (models, committed) = (context.models.clone(), recovered.hard_state.commit);
         let mut replay = Replay::new(models, node, genesis.limits, committed, quarantine);
         replay.restore(context, checker, &snapshots.store)?;

@@ -14,8 +14,9 @@ use super::writer::{self, Armed, Trouble};
 use crate::directory::Directory;
 use crate::driver::Memberships;
 use crate::log::{LogError, Recovered};
+use crate::quarantine::Decisions;
 use crate::replica::{Input, KeptSnapshot};
-use crate::snapshot::{About, Done, Frozen, Job, Kept, SnapshotStore, Transfer};
+use crate::snapshot::{About, Done, Frozen, Job, Kept, SnapshotStore, Transfer, raise_commit};
 use crate::transport::SnapshotName;
 use crate::{ClusterId, FrozenState, NodeId, RaftId, StateKind};
 
@@ -50,10 +51,12 @@ impl Snapshots {
         directory: &Directory,
         (node, life): (NodeId, Life),
         cluster: ClusterId,
-        recovered: &Recovered,
+        recovered: &mut Recovered,
+        decisions: &Decisions,
     ) -> Result<Snapshots, LogError> {
-        let covered = (recovered.first_index - 1, recovered.hard_state.commit);
         let path = directory.snapshots_path();
+        raise_commit(&**directory.files(), &path, recovered, decisions)?;
+        let covered = (recovered.first_index - 1, recovered.hard_state.commit);
         let rots = context.fault(context.options.snapshot_rot_per_mille);
         rot(context, directory, covered, rots)?;
         let (store, warnings) = SnapshotStore::open(directory.files().clone(), &path, covered)?;

@@ -8,6 +8,7 @@ mod about;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod incoming;
+mod proof;
 mod read;
 mod store;
 mod transfer;
@@ -16,6 +17,7 @@ mod write;
 pub(crate) use about::About;
 pub use about::SnapshotName;
 pub(crate) use incoming::Incoming;
+pub(crate) use proof::raise_commit;
 pub(crate) use read::SnapshotReader;
 pub(crate) use store::{Kept, SnapshotStore, list, path};
 pub(crate) use transfer::{Done, Job, Transfer};

@@ -241,7 +241,7 @@ impl SnapshotStore {
     }
 }
 
-fn look(files: &dyn Files, path: &Path, whole: bool) -> Result<Kept, LogError> {
+pub(super) fn look(files: &dyn Files, path: &Path, whole: bool) -> Result<Kept, LogError> {
     let mut reader = SnapshotReader::open(files, path)?;
     let about = reader.about().clone();
     let mut name = SnapshotName { index: about.index, term: about.term, bytes: reader.bytes(), checksum: 0 };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::*;
 use crate::apply::{Applier, Batch, SessionLimits};
 use crate::log::files::{CallKind, Fault, SimFiles};
-use crate::log::{EntryKind, LogEntry, LogError};
+use crate::log::{EntryKind, HardState, LogEntry, LogError, Recovered};
 use crate::quarantine::Decisions;
 use crate::{
     CallOutcome, ClusterId, Command, FrozenState, Membership, Origin, Request, RequestKind, StateKind,
@@ -85,6 +85,37 @@ fn what_was_frozen_is_read_back_and_two_generations_are_kept() {
     // An older one than what came meanwhile counts for nothing.
     store.write(frozen(11, 8)).unwrap();
     assert_eq!(indexes(&store), [12, 9]);
+}
+
+#[test]
+fn a_snapshot_that_is_newer_than_the_commit_on_the_disk_proves_what_was_committed() {
+    let disk = SimFiles::new();
+    let (store, _) = open(&disk, (0, 0)).unwrap();
+    let membership = Membership { index: 1, ..Membership::default() };
+    let recovered = |last_index, term| Recovered {
+        hard_state: HardState { term, vote: 0, commit: 4 },
+        membership: membership.clone(),
+        membership_latest: None,
+        first_index: 3,
+        last_index,
+        last_term: term,
+        term_starts: vec![(1, term)],
+        tail: Vec::new(),
+        warnings: Vec::new(),
+    };
+    for index in [2, 6, 8] {
+        store.write(frozen(index, 100)).unwrap();
+    }
+    let raised = |mut recovered: Recovered| {
+        raise_commit(&disk, directory(), &mut recovered, &Decisions::default()).unwrap();
+        recovered.hard_state.commit
+    };
+    assert_eq!(raised(recovered(9, 3)), 8);
+    assert_eq!(raised(recovered(7, 3)), 6, "the log does not hold the newest's entry");
+    assert_eq!(raised(recovered(9, 2)), 4, "the log holds others");
+    let other = Membership { index: 5, ..Membership::default() };
+    assert_eq!(raised(Recovered { membership: other, ..recovered(9, 3) }), 4);
+    assert_eq!(indexes(&open(&disk, (2, 8)).unwrap().0), [8, 6]);
 }
 
 #[test]
