@@ -10,10 +10,7 @@ use boat_core::transport::local::LocalNetwork;
 use boat_core::{Call, CallOutcome, MemberList, Node, NodeId, Predictor, PredictorError, StateKind};
 use bytes::Bytes;
 
-use crate::{Asks, call};
-
-/// What a caller asks.
-const BODY: &[u8] = b"1";
+use crate::{Asks, BODY, call};
 
 /// Answers each request with nothing.
 struct Count(u64);

@@ -25,6 +25,27 @@ pub enum NodeEvent {
     Phase(Phase),
     /// A replay has got this far. Told a few times a second while it runs.
     Replay(ReplayProgress),
+    /// At this position the node's outcomes differ from those of a majority: its model goes another way.
+    Diverged {
+        /// Up to where the outcomes were compared.
+        position: u64,
+        /// Whether the model is rebuilt; if not, it was rebuilt twice in vain, and answers nothing any more.
+        rebuilds: bool,
+    },
+    /// The log has decided that the request at this position is run nowhere any more: it breaks models.
+    Quarantined {
+        /// Which request.
+        position: u64,
+    },
+    /// There is another snapshot on the node's disk.
+    Snapshot {
+        /// The last position that it covers.
+        position: u64,
+        /// How long its file is, in bytes.
+        bytes: u64,
+        /// Whether it came from the leader, in place of a log that the others do not hold any more; if not, it was taken here.
+        received: bool,
+    },
     /// A person should look at something.
     AlarmRaised(Alarm),
     /// The cause of an alarm is gone.

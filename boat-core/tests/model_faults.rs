@@ -15,8 +15,8 @@ use std::time::Duration;
 use boat_core::config::{Limits, NodeConfig};
 use boat_core::transport::local::LocalNetwork;
 use boat_core::{
-    Alarm, Call, CallOutcome, Context, Json, MemberList, Model, Node, NodeId, Phase, PredictError, Predictor,
-    PredictorError, QuarantineError, StateKind,
+    Alarm, Call, CallOutcome, Context, Events, Json, MemberList, Model, Node, NodeEvent, NodeId, Phase,
+    PredictError, Predictor, PredictorError, QuarantineError, StateKind,
 };
 use serde::{Deserialize, Serialize};
 
@@ -102,6 +102,19 @@ async fn until<I: boat_core::Interface>(node: &Node<I>, what: &str, holds: impl 
     }
 }
 
+/// Waits for an event.
+async fn told(events: &mut Events, expected: impl Fn(&NodeEvent) -> bool) {
+    let heard = tokio::time::timeout(PATIENCE, async {
+        while let Some(event) = events.next().await {
+            if expected(&event) {
+                return true;
+            }
+        }
+        false
+    });
+    assert!(heard.await.expect("it is told"), "the node stopped before");
+}
+
 async fn agree(nodes: &[MoodyNode], position: u64) {
     for node in nodes {
         until(node, "at the position", |node| node.status().position == position).await;
@@ -121,7 +134,11 @@ async fn puts_aside(request: &str) {
     let cluster = Cluster::new(3);
     let mut nodes = cluster.start_all().await;
     nodes[0].predict("before".into()).await.unwrap();
+    let mut events: Vec<_> = nodes.iter().map(Node::events).collect();
     let position = quarantined(&nodes[0], request, "k").await;
+    for events in &mut events {
+        told(events, |event| *event == NodeEvent::Quarantined { position }).await;
+    }
     for node in &nodes {
         assert_eq!(quarantined(node, request, "k").await, position, "for ever, and on every node");
     }
@@ -183,7 +200,10 @@ async fn a_model_that_goes_another_way_is_found_rebuilt_twice_and_then_answers_n
     for node in &nodes {
         until(node, "ready", |node| node.is_ready()).await;
     }
+    let mut events = nodes[1].events();
     nodes[0].predict("one".into()).await.unwrap();
+    told(&mut events, |event| matches!(event, NodeEvent::Diverged { rebuilds: true, .. })).await;
+    told(&mut events, |event| matches!(event, NodeEvent::Diverged { rebuilds: false, .. })).await;
     until(&nodes[1], "diverged", |node| node.status().phase == Phase::Diverged).await;
     let status = nodes[1].status();
     assert_eq!(status.backend.rebuilds, 2);

@@ -13,7 +13,7 @@ use std::time::Duration;
 use boat_core::config::{Limits, NoBackend, NodeConfig};
 use boat_core::inspect::{StoppedDirectory, Verdict};
 use boat_core::transport::local::LocalNetwork;
-use boat_core::{Context, Json, MemberList, Model, Node, NodeId, PredictError};
+use boat_core::{Context, Json, MemberList, Model, Node, NodeEvent, NodeId, PredictError};
 use serde::{Deserialize, Serialize};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -161,9 +161,13 @@ async fn a_node_starts_from_its_snapshot_and_knows_its_clients_still() {
     let cluster = Cluster::new(1);
     let node = cluster.start_all().await.remove(0);
     let first = node.predict("first".into()).key("user-7/42").await.unwrap();
+    let mut events = node.events();
     let last = predict_until_cut(&cluster, &[&node]).await;
     let status = node.status();
     let snapshot = status.snapshot.expect("one was taken");
+    let (position, bytes) = (snapshot.position, snapshot.bytes);
+    let expected = NodeEvent::Snapshot { position, bytes, received: false };
+    while tokio::time::timeout(PATIENCE, events.next()).await.unwrap().expect("it is told") != expected {}
     assert!(snapshot.position > first.position && snapshot.bytes > 0, "{snapshot:?}");
     assert_eq!(cluster.files(0, "snapshots").len(), 2);
     node.shutdown().await.unwrap();
@@ -199,7 +203,12 @@ async fn a_follower_that_was_away_and_a_wiped_node_get_snapshots() {
     predict_until_cut(&cluster, &[zero, one]).await;
     // It comes back with a log that ends before the others' logs begin.
     let two = &cluster.start(2).await;
+    let mut events = two.events();
     ready(two).await;
+    let received = |event: Option<NodeEvent>| {
+        matches!(event.expect("it is told"), NodeEvent::Snapshot { received: true, .. })
+    };
+    while !received(tokio::time::timeout(PATIENCE, events.next()).await.unwrap()) {}
     let last = zero.predict("between".into()).await.unwrap().position;
     agree(&[zero, one, two], last).await;
     let retry = two.predict("first".into()).key("user-7/42").await.unwrap();

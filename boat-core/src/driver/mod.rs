@@ -43,10 +43,11 @@ use self::snapshots::SnapshotThread;
 use self::transfer_thread::TransferThread;
 pub(crate) use self::waiters::{Reply, Waiters};
 use crate::log::{LogEntry, LogError};
+use crate::quarantine::Decisions;
 use crate::replica::{Fatal, Input, OperationResult, Output, ReadId, Replica, RequestId};
 use crate::snapshot::Job;
 use crate::transport::{Introduction, PeerEvent, PeerLinks, PeerMessage, Refusal};
-use crate::{Birth, Error, Genesis, MemberList, MembershipOperation, NodeId, OperationToken};
+use crate::{Birth, Error, Genesis, MemberList, MembershipOperation, NodeEvent, NodeId, OperationToken};
 
 /// How long a node that stops waits for another to take over leadership.
 const HAND_OVER_MAX: Duration = Duration::from_millis(500);
@@ -388,11 +389,7 @@ impl Driver {
                 }
                 // What is promised or decided about crashes is rare enough to wait for: it must be durable before what
                 // comes behind it.
-                Output::Decided(decisions) => {
-                    if self.around.shared.wellbeing.decided(decisions).map_err(storage)? {
-                        self.around.shared.feed.look_again();
-                    }
-                }
+                Output::Decided(decisions) => self.decided(decisions).map_err(storage)?,
                 Output::Hold { position, round } => {
                     self.around.shared.wellbeing.hold(position, round).map_err(storage)?;
                 }
@@ -442,8 +439,24 @@ impl Driver {
         }
     }
 
+    /// The log has decided which requests are run.
+    fn decided(&self, decisions: Decisions) -> std::io::Result<()> {
+        let shared = &self.around.shared;
+        let known = shared.wellbeing.decisions();
+        let is_outdated = shared.wellbeing.decided(decisions)?;
+        let now = shared.wellbeing.decisions();
+        for position in now.quarantined(1, u64::MAX).filter(|position| !known.is_quarantined(*position)) {
+            shared.events.tell(NodeEvent::Quarantined { position });
+        }
+        if is_outdated {
+            shared.feed.look_again();
+        }
+        Ok(())
+    }
+
     fn diverged(&self, position: u64, rebuild: bool) {
         let shared = &self.around.shared;
+        shared.events.tell(NodeEvent::Diverged { position, rebuilds: rebuild });
         if rebuild {
             log::error!(
                 "node {}: its digest at position {position} differs from the majority's: the model is rebuilt",

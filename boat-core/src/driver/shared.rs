@@ -234,6 +234,13 @@ impl Shared {
         });
     }
 
+    /// There is another snapshot on the disk: taken here, or received.
+    pub(crate) fn tell_snapshot(&self, kept: &Kept, received: bool) {
+        self.set_snapshot(Some(kept));
+        let (position, bytes) = (kept.about.position, kept.name.bytes);
+        self.events.tell(NodeEvent::Snapshot { position, bytes, received });
+    }
+
     pub(crate) fn changed(&self) {
         self.events.compare(|| (self.phase(), self.alarms()));
         self.changes.send_modify(|count| *count += 1);

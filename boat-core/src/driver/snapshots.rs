@@ -149,7 +149,7 @@ fn tell_taken(store: &SnapshotStore, shared: &Shared, newest: Kept) {
         newest.about.position,
         newest.name.bytes
     );
-    shared.set_snapshot(Some(&newest));
+    shared.tell_snapshot(&newest, false);
     shared.inbox.push(Event::Snapshot(Input::SnapshotTaken { newest: newest.into(), cut_to }));
 }
 

@@ -58,7 +58,7 @@ fn tell(done: Done, shared: &Shared) {
     match done {
         Done::Tell(input) => shared.inbox.push(Event::Snapshot(input)),
         Done::Installed(Some(kept)) => {
-            shared.set_snapshot(Some(&kept));
+            shared.tell_snapshot(&kept, true);
             shared.feed.install(kept.name.index);
         }
         Done::Installed(None) => {

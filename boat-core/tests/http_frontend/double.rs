@@ -8,7 +8,8 @@ use std::time::Duration;
 use boat_core::http::{IdempotencyKey, Identity, MetricsText, OpenedSession, Service};
 use boat_core::{
     Answer, BackendStatus, Health, MembershipError, MembershipOperation, NodeId, OutcomeError, Phase,
-    PredictError, QueryAnswer, QueryError, Read, RequestKind, SessionError, Status, WipeError,
+    PredictError, QuarantineError, QueryAnswer, QueryError, Read, RequestKind, SessionError, Status,
+    WipeError,
 };
 use bytes::Bytes;
 use tokio::sync::{Notify, Semaphore};
@@ -46,6 +47,8 @@ struct Inner {
     wipe_error: Option<WipeError>,
     operations: Vec<(MembershipOperation, Option<String>)>,
     next_membership_error: Option<MembershipError>,
+    quarantined: Vec<u64>,
+    next_quarantine_error: Option<QuarantineError>,
     not_ready: bool,
 }
 
@@ -111,6 +114,15 @@ impl Double {
     /// What an operator asked for, and under which key.
     pub(crate) fn operations(&self) -> Vec<(MembershipOperation, Option<String>)> {
         self.with(|inner| inner.operations.clone())
+    }
+
+    pub(crate) fn refuse_next_quarantine(&self, error: QuarantineError) {
+        self.with(|inner| inner.next_quarantine_error = Some(error));
+    }
+
+    /// The positions that an operator has had put aside.
+    pub(crate) fn quarantined(&self) -> Vec<u64> {
+        self.with(|inner| inner.quarantined.clone())
     }
 
     pub(crate) fn set_ready(&self, ready: bool) {
@@ -284,6 +296,16 @@ impl Service for Double {
 
     fn wipe_and_kill(&self) {
         self.0.wiped.notify_one();
+    }
+
+    async fn quarantine(&self, position: u64, _: Duration) -> Result<(), QuarantineError> {
+        self.with(|inner| match inner.next_quarantine_error.take() {
+            Some(error) => Err(error),
+            None => {
+                inner.quarantined.push(position);
+                Ok(())
+            }
+        })
     }
 
     fn metrics(&self, text: &mut MetricsText) {

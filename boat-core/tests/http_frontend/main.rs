@@ -16,6 +16,7 @@ mod limits;
 mod mutations;
 mod outcomes;
 mod predictions;
+mod quarantine;
 mod queries;
 mod routes;
 mod sessions;
