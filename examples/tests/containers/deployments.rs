@@ -1,12 +1,15 @@
 //! Applications, models and versions that come with the log, on each node's own containers.
 
+use boat_clipper::{Backend, Beginning, Configuration};
+use boat_core::{Call, CallOutcome, Predictor, PredictorError, RequestKind, StateKind};
 use serde_json::{Value, json};
 
 use super::client::Client;
 use super::cluster::{Cluster, NODES};
 use super::docker::{Engine, PREFIX, TAG, docker};
-use super::poll;
+use super::node::{Node, call, run};
 use super::site::Site;
+use super::{LOOK_AGAIN, WAIT_MAX, poll};
 
 /// The default deployment, with images of the tests'.
 fn deployment() -> String {
@@ -145,4 +148,58 @@ fn an_image_that_cannot_be_had_holds_up_nothing_but_its_own_model() {
     program.send(rustix::process::Signal::INT);
     assert_eq!(program.expect_end().code(), Some(0));
     engine.expect_nothing_of(&site.cluster);
+}
+
+/// Asks until the model answers, and not its default.
+async fn expect_answer(backend: &mut Backend, position: u64, after: &str) {
+    let asked = tokio::time::Instant::now();
+    loop {
+        let mut outcomes = Vec::new();
+        let ended = backend.predict(&[call(position, "a")], &mut outcomes).await;
+        assert!(!matches!(ended, Err(PredictorError::StateLost(_))), "after {after}: {ended:?}");
+        if let [CallOutcome::Output(output)] = &outcomes[..]
+            && String::from_utf8_lossy(output).ends_with(r#""default":false}"#)
+        {
+            return;
+        }
+        assert!(asked.elapsed() < WAIT_MAX, "after {after}: {ended:?}, {outcomes:?}");
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+#[test]
+fn what_dies_of_a_clipper_without_state_is_started_again_and_told_all() {
+    let Some(engine) =
+        Engine::beside_others("what_dies_of_a_clipper_without_state_is_started_again_and_told_all")
+    else {
+        return;
+    };
+    let mut node = Node::new("stateless");
+    (node.config.replicated, node.config.stateless) = (true, true);
+    run(async {
+        let mut backend = Backend::from_config(node.config.clone()).await.unwrap();
+        assert_eq!(backend.state_kind(), StateKind::Snapshot);
+        backend.reset().await.unwrap();
+        let begin = node.config.beginning().unwrap();
+        let body = Configuration::Begin(Beginning { begin }).to_body().into();
+        let begin = Call { kind: RequestKind::Configure, body, ..call(1, "") };
+        let mut outcomes = Vec::new();
+        backend.predict(&[begin], &mut outcomes).await.unwrap();
+        assert_eq!(outcomes, [CallOutcome::Output("Successfully began with 3 changes".into())]);
+        expect_answer(&mut backend, 2, "the beginning").await;
+        let first = node.container("redis");
+        for (position, role) in [(3, "model_container"), (4, "query_frontend"), (5, "redis")] {
+            engine.docker(&["kill", &node.container(role)]);
+            expect_answer(&mut backend, position, role).await;
+        }
+        assert_eq!(node.container("redis"), first, "names stay within a run");
+        // A fresh Clipper is given what a snapshot holds.
+        let mut state = Vec::new();
+        backend.freeze().await.unwrap().write_to(&mut state).unwrap();
+        backend.restore(&mut state.as_slice()).await.unwrap();
+        expect_answer(&mut backend, 6, "a snapshot").await;
+        drop(backend);
+        node.clean().await;
+    });
+    engine.expect_nothing_of(&node.config.docker.cluster);
 }
