@@ -87,6 +87,7 @@ impl Running {
         let (cluster, decisions) = (genesis.cluster, quarantine.decisions());
         let snapshots =
             Snapshots::open(context, directory, (node, life), cluster, &mut recovered, decisions)?;
+        checker.proven(raft_id, recovered.hard_state.commit)?;
         let (models, committed) = (context.models.clone(), recovered.hard_state.commit);
         let mut replay = Replay::new(models, node, genesis.limits, committed, quarantine);
         replay.restore(context, checker, &snapshots.store)?;

@@ -91,6 +91,14 @@ impl Checker {
         })
     }
 
+    /// A snapshot has proved to a process that opened its log that this much was committed.
+    pub(super) fn proven(&mut self, id: RaftId, commit: u64) -> Checked {
+        self.commits.opened(id, commit);
+        require(commit <= self.commit(), "only what was committed is in a snapshot", || {
+            format!("{id} takes entry {commit} for committed, and {} are", self.commit())
+        })
+    }
+
     /// A replica has taken an input, and nothing was carried out yet. True: it has just begun to lead.
     pub(super) fn stepped(&mut self, id: RaftId, replica: &Replica) -> Checked<bool> {
         self.memberships.stepped(id, replica.term())?;
