@@ -4,7 +4,8 @@ use super::KeptSnapshot;
 use crate::log::{HardState, LogEntry, LogStart, Recovered};
 use crate::{Member, Membership};
 
-/// How a replica is set up. Ticks are the driver's; [`Input::Tick`] says when one has passed.
+/// How a replica is set up. Ticks are the driver's; [`Input::Tick`](super::Input::Tick) says when one has
+/// passed.
 #[derive(Debug, Clone)]
 pub struct ReplicaConfig {
     /// This incarnation and where its peers reach it.
