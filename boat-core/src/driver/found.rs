@@ -251,7 +251,7 @@ impl<P: Predictor> Launch<P> {
         let opened = Log::open(files.clone(), &path, self.log.clone(), genesis.membership());
         let opened = opened.and_then(|(log, mut recovered)| {
             let (path, quarantine) = (self.directory.snapshots_path(), self.directory.quarantine_file());
-            let quarantine = quarantine.read().map_err(LogError::io("read", &path))?;
+            let quarantine = quarantine.read().map_err(LogError::io("read", self.directory.path()))?;
             raise_commit(&*files, &path, &mut recovered, quarantine.decisions())?;
             let covered = (recovered.first_index - 1, recovered.hard_state.commit);
             let (snapshots, warnings) = SnapshotStore::open(files, &path, covered)?;
