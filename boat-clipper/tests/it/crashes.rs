@@ -37,8 +37,17 @@ fn crashing(crashes: impl Fn(&Input) -> bool + Send + Sync + 'static) -> ModelFa
     Arc::new(move || Box::new(Crashing { chain: HashChain::default(), crashes: Arc::clone(&crashes) }))
 }
 
-/// A backend with a model that connects, told of it as the log would tell.
-async fn backend() -> (Backend, SocketAddr, Call) {
+/// A model that connects, as the log would tell of it.
+pub(crate) fn beginning() -> Vec<Change> {
+    parse_deployment(
+        "[[application]]\nname = 'default'\nmodel = 'echo-model'\n\
+         [[model]]\nname = 'echo-model'\nversion = '1'\ncontainer = 'mine'\nbatch_size = 4\n",
+    )
+    .unwrap()
+}
+
+/// A backend for it, and where it connects.
+pub(crate) async fn connectable() -> (Backend, SocketAddr) {
     let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
     // The address of the containers is to be known: one that was free a moment ago.
     let free = std::net::TcpListener::bind(any).unwrap().local_addr().unwrap();
@@ -48,14 +57,15 @@ async fn backend() -> (Backend, SocketAddr, Call) {
         replicated: true,
         ..BackendConfig::default()
     };
-    let begin: Vec<Change> = parse_deployment(
-        "[[application]]\nname = 'default'\nmodel = 'echo-model'\n\
-         [[model]]\nname = 'echo-model'\nversion = '1'\ncontainer = 'mine'\nbatch_size = 4\n",
-    )
-    .unwrap();
-    let mut begin = calls(&[Configuration::Begin(Beginning { begin }).to_body()]).remove(0);
+    (Backend::from_config(config).await.unwrap(), free)
+}
+
+/// The two, and the call that tells.
+async fn backend() -> (Backend, SocketAddr, Call) {
+    let (backend, free) = connectable().await;
+    let mut begin = calls(&[Configuration::Begin(Beginning { begin: beginning() }).to_body()]).remove(0);
     begin.kind = RequestKind::Configure;
-    (Backend::from_config(config).await.unwrap(), free, begin)
+    (backend, free, begin)
 }
 
 /// Starts the container again whenever its model has crashed, as a supervisor does.

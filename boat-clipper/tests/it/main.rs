@@ -19,6 +19,7 @@ mod names;
 mod order;
 mod python;
 mod query;
+mod random_crashes;
 mod replicated;
 
 use boat_clipper::{EngineConfig, ModelKind};
