@@ -21,7 +21,7 @@ use crate::founding::{Founding, FoundingOutput};
 use crate::log::{Log, LogConfig, LogError, Recovered};
 use crate::replica::{Failure, OperationResult, Replica, ReplicaConfig, ReplicaStart};
 use crate::snapshot::{SnapshotStore, raise_commit};
-use crate::transport::{PeerEvent, PeerLinks, PeerMessage};
+use crate::transport::{LogEnd, PeerEvent, PeerLinks, PeerMessage};
 use crate::{Error, Genesis, Member, MemberList, Predictor, RaftId};
 
 /// Everything a node is started with.
@@ -273,6 +273,8 @@ impl<P: Predictor> Launch<P> {
         let Opened { log, recovered, snapshots } = opened;
         let storage = |error: &dyn std::fmt::Display| Error::Storage(error.to_string());
         recovered.warnings.iter().for_each(|warning| log::warn!("node {}: {warning}", self.shared.node));
+        // Before anybody is dialed: nobody may count a node in that has forgotten something.
+        self.desk.opened(LogEnd { term: recovered.hard_state.term, last_index: recovered.last_index });
         let reader = log.reader();
         self.shared.feed.start(recovered.hard_state.commit);
         self.shared.memberships.push(recovered.membership.clone());
@@ -293,6 +295,7 @@ impl<P: Predictor> Launch<P> {
         let around = Surroundings {
             shared: self.shared.clone(),
             links: self.links,
+            desk: self.desk,
             birth: self.directory.birth(),
             members: self.members,
             tick: self.tick,
