@@ -31,14 +31,14 @@ impl World {
         latest.cloned()
     }
 
-    /// One node moves at a time, and only once all that run know where the others are; what has lost its disk knows no more
-    /// than its list.
+    /// One node moves at a time, and only once it knows where the others are, for good: what a machine forgets that nobody
+    /// finds at its former address, nobody can tell it. What has lost its disk knows no more than its list.
     pub(super) fn may_move(&self, id: NodeId, death: Death) -> bool {
         let Some(latest) = self.latest_membership() else { return false };
         let known =
             |node: &Node| latest.incarnation(node.id).is_none_or(|member| member.address == node.address);
         let current =
-            |node: &Node| node.running().is_some_and(|running| *running.replica.membership() == latest);
+            |node: &Node| node.running().is_some_and(|running| running.members_as_of == latest.index);
         let founded = latest.index > 0 || self.checker.commit() > 0;
         let listed = death != Death::Wipe || self.nodes.values().all(|node| node.moves == 0);
         founded && listed && self.nodes.values().all(known) && self.nodes.get(&id).is_some_and(current)
@@ -102,9 +102,12 @@ impl World {
     pub(super) fn settle_places(&mut self) {
         let Some(members) = self.latest_membership() else { return };
         let misplaced = self.nodes.values().filter_map(|node| {
-            let running = node.running()?;
             let place = members.incarnation(node.id)?;
-            let outside = running.replica.outside().is_some() && place.raft_id != running.raft_id;
+            // It may have moved before it lost its disk, and be found by nobody.
+            let outside = match node.running() {
+                Some(running) => running.replica.outside().is_some() && place.raft_id != running.raft_id,
+                None => node.is_placeless(),
+            };
             (outside && place.address != node.address).then(|| (node.id, node.address.clone()))
         });
         for (node, address) in misplaced.collect::<Vec<_>>() {
