@@ -258,8 +258,8 @@ pub enum QuarantineError {
         /// Which request.
         position: u64,
     },
-    /// It was not decided in time: no leader, perhaps. It may yet be.
-    #[error("not decided within {waited:?}; it may yet be")]
+    /// It was not decided in time: no leader, perhaps. It may yet be. Asking again is harmless: what was decided is decided once.
+    #[error("not decided within {waited:?}; it may yet be, and may be asked for again")]
     Unknown {
         /// How long was waited.
         waited: Duration,

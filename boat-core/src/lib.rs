@@ -23,7 +23,7 @@
 //! applied and never will be, so it may be asked again at any time, or not at all. Only [`PredictError::Unknown`] leaves that open
 //! ([`PredictError::may_be_applied`]): nobody answered in time, and the request may yet be applied. It names a key. Asked again
 //! under that key, through any node, a request is applied once at most, and every answer to it is the first one
-//! ([`Answer::replayed`] tells). Errors of reads are all definite, for a read changes nothing.
+//! ([`Answer::replayed`] tells whether the node remembered it). Errors of reads are all definite, for a read changes nothing.
 //!
 //! What makes a request recognizable is one of three things. They are all remembered in the replicated state itself, so that a change of
 //! leader, a restart or a replay forgets none of them:

@@ -19,7 +19,7 @@ use super::preflight::preflight;
 use super::ready::{self, Metrics};
 use super::shared::{LOOK_AGAIN, Shared};
 use super::{DockerConfig, DockerError, DockerImages, watcher};
-use crate::deployment::{self, Change, ModelId, NO_CONTAINER};
+use crate::deployment::{self, Change, Links, ModelId, NO_CONTAINER};
 use crate::deployment_file::BUILT_IN;
 use crate::telling::tell;
 use crate::{ManagementClient, ModelKind};
@@ -209,6 +209,11 @@ impl Deployment {
     }
 
     fn want(&mut self, change: &Change) {
+        if let Change::DeleteApp { name } = change {
+            // Who adds it again links it again: a fresh query frontend need not hear of it.
+            let links = Links { app_name: name.clone(), model_names: self.wanted.linked(name).to_vec() };
+            let _ = self.wanted.apply(&Change::DeleteModelLinks(links));
+        }
         // What cannot be is there already.
         let _ = self.wanted.apply(change);
         if let Change::AddModel(model) = change

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::names::is_of;
+
 #[derive(Deserialize)]
 struct Metrics {
     counters: Vec<BTreeMap<String, Counter>>,
@@ -19,9 +21,14 @@ struct Counter {
 pub(super) fn check(metrics: &[u8], application: &str, may_be_missing: bool) -> Result<(), String> {
     let metrics: Metrics = serde_json::from_slice(metrics)
         .map_err(|error| format!("GET /metrics gave something else than Clipper's metrics: {error}"))?;
-    let name = format!("app:{application}:num_predictions");
-    let count = metrics.counters.iter().find_map(|counter| counter.get(&name));
-    match count.map(|counter| counter.count.as_str()) {
+    let of_application = |name: &str| {
+        let name = name.strip_prefix("app:").and_then(|name| name.strip_suffix(":num_predictions"));
+        name.is_some_and(|name| is_of(name, application))
+    };
+    let all = metrics.counters.iter().flatten().filter(|(name, _)| of_application(name));
+    let mut counts = all.map(|(_, counter)| counter.count.as_str());
+    let first = counts.next();
+    match counts.find(|count| *count != "0").or(first) {
         Some("0") => Ok(()),
         Some(count) => Err(format!(
             "application {application} has answered {count} predictions already, so its model is not fresh; restart the \
@@ -40,7 +47,8 @@ mod tests {
     fn only_an_application_that_has_answered_nothing_is_fresh() {
         let metrics = |count: &str| {
             format!(
-                r#"{{"counters":[{{"internal:x":{{"count":"9"}}}},{{"app:default:num_predictions":{{"count":{count}}}}}],
+                r#"{{"counters":[{{"internal:x":{{"count":"9"}}}},{{"app:default2:num_predictions":{{"count":"9"}}}},
+                {{"app:default:num_predictions":{{"count":"0"}}}},{{"app:default.boat2:num_predictions":{{"count":{count}}}}}],
                 "ratio_counters":[{{"y":{{"ratio":"nan"}}}}],"meters":[],"histograms":[]}}"#
             )
         };

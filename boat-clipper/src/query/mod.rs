@@ -4,6 +4,7 @@ mod config;
 pub(crate) mod connection;
 mod exchange;
 mod freshness;
+mod names;
 mod probe;
 mod renewal;
 mod replicated;
@@ -25,9 +26,9 @@ pub use self::config::{ClipperConfig, ClipperConfigError};
 use self::connection::{Connection, ExchangeError};
 use self::exchange::Rules;
 pub use self::renewal::Renewal;
-use self::replicated::Replicated;
 #[cfg(feature = "docker")]
 pub(crate) use self::replicated::for_backend;
+use self::replicated::{Replicated, path_of};
 use self::work::{InputOutcome, Output, Work};
 use crate::outcome_log::{AnsweredBy, log_outcome};
 use crate::request::{self, Element};
@@ -105,7 +106,7 @@ impl ClipperPredictor {
     ) -> Result<Self, ClipperConfigError> {
         config.check()?;
         let rules = Rules {
-            path: format!("/{}/predict", config.application),
+            path: path_of(&config.application),
             keeps_state: config.state_kind != StateKind::Stateless,
             is_engine: matches!(renewal, Renewal::Engine(_)),
             answered: AtomicBool::new(false),
@@ -160,8 +161,8 @@ impl ClipperPredictor {
         &mut self,
         inputs: &[Element<'_>],
     ) -> Result<Vec<InputOutcome>, (usize, PredictorError)> {
-        let application = &self.config.application;
-        self.renewal.begin(true, Some(application)).await.map_err(|error| (0, error))?;
+        let application = self.known_as().to_owned();
+        self.renewal.begin(true, Some(&application)).await.map_err(|error| (0, error))?;
         let lost = self.renewal.until_lost();
         let outcomes = tokio::select! {
             biased;
@@ -172,7 +173,7 @@ impl ClipperPredictor {
             }
         };
         let ran = outcomes.len();
-        self.renewal.confirm(application).await.map_err(|why| (ran, PredictorError::StateLost(why)))?;
+        self.renewal.confirm(&application).await.map_err(|why| (ran, PredictorError::StateLost(why)))?;
         Ok(outcomes)
     }
 
@@ -281,9 +282,11 @@ impl Predictor for ClipperPredictor {
         if self.replicated.is_none() {
             self.probe().await?;
         }
+        let is_new = self.keeps_state() || !matches!(self.renewal, Renewal::External);
         if let Some(replicated) = &mut self.replicated {
-            replicated.reset();
+            replicated.reset(is_new);
         }
+        self.rules.path = path_of(self.known_as());
         Ok(())
     }
 
@@ -358,7 +361,8 @@ impl ClipperPredictor {
 impl ClipperPredictor {
     /// Runs the next batches at the same time. False when there were none.
     async fn run_concurrently(&mut self, work: &mut Work<'_>) -> Result<bool, PredictorError> {
-        self.renewal.begin(false, Some(&self.config.application)).await?;
+        let application = self.known_as().to_owned();
+        self.renewal.begin(false, Some(&application)).await?;
         let ClipperConfig { concurrent_batches_max, batch_inputs_max, batch_bytes_max, .. } = self.config;
         let batches = work.next_batches(concurrent_batches_max, batch_inputs_max, batch_bytes_max);
         let connections = std::iter::once(&mut self.connection).chain(&mut self.others);

@@ -15,6 +15,7 @@ mod engine;
 mod fake;
 mod http;
 mod management;
+mod names;
 mod order;
 mod python;
 mod query;

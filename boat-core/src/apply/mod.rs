@@ -105,7 +105,8 @@ pub enum Refused {
 pub struct Applied {
     /// Its outcome, or why it has none.
     pub result: Result<Outcome, Refused>,
-    /// Whether it had been applied before.
+    /// Whether it had been applied before the entry that this answers. False for all who wait for it when it is applied, whoever of
+    /// them asked first: an entry does not tell.
     pub replayed: bool,
 }
 

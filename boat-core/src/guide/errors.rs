@@ -1,7 +1,8 @@
 //! Every code, its cause, and what to do about it.
 //!
 //! Over HTTP an error is a problem document (RFC 9457) with a `code`, which stays the same, and `retry`: `never` (it would fail again),
-//! `safe` (not applied: any time) or `same_key` (only under the key that the answer names). In Rust the same causes are the variants of
+//! `safe` (not applied: any time), `same_key` (only under the key that the answer names) or `same_request` (as it is: done twice is done
+//! once). In Rust the same causes are the variants of
 //! [`PredictError`](crate::PredictError), [`QueryError`](crate::QueryError), [`SessionError`](crate::SessionError),
 //! [`OutcomeError`](crate::OutcomeError), [`MembershipError`](crate::MembershipError), [`QuarantineError`](crate::QuarantineError) and
 //! [`WipeError`](crate::WipeError): those of one operation, so that a `match` shows what may happen.
@@ -263,6 +264,14 @@
 //! - *Cause.* There was no outcome in time: the request may have been applied, or may yet be.
 //! - *Caller.* Send the same body again with the `key` of the answer as `Idempotency-Key`, to any node: it is applied once at most.
 //! - *Operator.* Where it happens often, look at leaders that change, slow models and slow disks.
+//!
+//! # `undecided`
+//!
+//! Status 504, retry `same_request`.
+//!
+//! - *Cause.* A quarantine that an operator asked for was not decided in time: no leader, perhaps. It may yet be.
+//! - *Caller.* Ask for it again. One that was decided meanwhile is told as done.
+//! - *Operator.* Look whether a majority of the nodes see each other. `health.held_positions` in `/status` tells what is held.
 //!
 //! # `disk_full`
 //!

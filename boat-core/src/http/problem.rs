@@ -22,6 +22,8 @@ pub(crate) enum Retry {
     Safe,
     /// It may have happened: only with the key that the answer names.
     SameKey,
+    /// It may have happened, and happens once however often it is sent.
+    SameRequest,
 }
 
 /// Declares the codes, each with name, status, retry and title.
@@ -89,6 +91,7 @@ codes! {
     NotLive = "not_live", SERVICE_UNAVAILABLE, Safe, "This node has stopped working";
     ShuttingDown = "shutting_down", SERVICE_UNAVAILABLE, Safe, "This node is shutting down";
     Unknown = "unknown", GATEWAY_TIMEOUT, SameKey, "No answer in time; the request may yet be applied";
+    Undecided = "undecided", GATEWAY_TIMEOUT, SameRequest, "Not decided in time; it may yet be";
     DiskFull = "disk_full", INSUFFICIENT_STORAGE, Safe, "The disk is full";
 }
 
@@ -262,7 +265,7 @@ impl From<QuarantineError> for Problem {
     fn from(error: QuarantineError) -> Self {
         let code = match error {
             QuarantineError::NotHeld { .. } => Code::NotFound,
-            QuarantineError::Unknown { .. } => Code::NoLeader,
+            QuarantineError::Unknown { .. } => Code::Undecided,
             QuarantineError::Stopped => Code::ShuttingDown,
         };
         Problem::new(code, error.to_string())
@@ -342,9 +345,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_unknown_asks_for_the_same_key() {
+    fn only_unknown_asks_for_the_same_key_and_what_is_open_is_a_504() {
         for code in Code::ALL {
             assert_eq!(code.retry() == Retry::SameKey, *code == Code::Unknown, "{}", code.name());
+            let is_open = matches!(code.retry(), Retry::SameKey | Retry::SameRequest);
+            assert_eq!(is_open, code.status() == StatusCode::GATEWAY_TIMEOUT, "{}", code.name());
         }
     }
 

@@ -10,14 +10,16 @@ pub struct Answer<T> {
     pub position: u64,
     /// The term of the entry that carried it.
     pub term: u64,
-    /// Whether the request had been applied before: this is the first outcome again.
+    /// Whether the node that answers had applied the request before: this is the first outcome again. Who asks while the node has
+    /// yet to apply the request gets the same answer when it does, and then this is false: so does a retry through a node that is
+    /// behind the one that answered first. Position and outcome do not tell them apart either; they are the same.
     pub replayed: bool,
     /// The key under which a retry gets this outcome again, while it is remembered.
     pub key: String,
 }
 
 impl<T> Answer<T> {
-    /// A first outcome; set `replayed` on one that is told again.
+    /// An outcome as it is given when the request is applied; set `replayed` on one that is remembered.
     pub fn new(output: T, position: u64, term: u64, key: String) -> Self {
         Answer { output, position, term, replayed: false, key }
     }

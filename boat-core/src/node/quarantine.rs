@@ -19,7 +19,7 @@ impl<I: Interface> Node<I> {
     ///
     /// # Errors
     /// [`QuarantineError::NotHeld`] when no node holds that request: nothing was done.
-    /// [`QuarantineError::Unknown`] when it was not decided in time; it may yet be.
+    /// [`QuarantineError::Unknown`] when it was not decided in time; it may yet be, and to ask again is harmless.
     pub async fn quarantine(&self, position: u64, within: Duration) -> Result<(), QuarantineError> {
         let shared = &self.inner.shared;
         let deadline = Instant::now() + within;

@@ -119,6 +119,14 @@ impl Cluster {
         self.run();
     }
 
+    /// The disk of a node takes the oldest of the writes for which it hangs, and hangs on.
+    pub(crate) fn sync_oldest(&mut self, node: NodeId) {
+        let (mark, write) = self.nodes.get_mut(&node).unwrap().unwritten.pop_front().unwrap();
+        self.trace.line(format!("{node} has on disk: {}", describe::write(&write)));
+        self.disks.get_mut(&node).unwrap().write(write);
+        self.input(node, Input::Persisted(mark));
+    }
+
     /// A node takes a snapshot of what it has applied, and cuts its log behind it.
     pub(crate) fn take_snapshot(&mut self, node: NodeId) {
         let own = &self.nodes[&node];
@@ -132,9 +140,9 @@ impl Cluster {
         self.input(node, Input::SnapshotTaken { newest: kept, cut_to: index });
     }
 
-    /// Delivers what was kept back.
-    pub(crate) fn deliver_late(&mut self) {
-        for letter in self.links.take_late() {
+    /// Delivers what was kept back, on one link or on all.
+    pub(crate) fn deliver_late(&mut self, only: Option<(NodeId, NodeId)>) {
+        for letter in self.links.take_late(only) {
             self.trace.late(&letter);
             self.arrive(letter);
         }

@@ -1,5 +1,6 @@
 //! Nodes, messages and memberships in words.
 
+use boat_core::log::LogWrite;
 use boat_core::replica::RequestId;
 use boat_core::transport::{ConsensusKind, ConsensusMessage, ForwardRefusal, PeerMessage, Verdict};
 use boat_core::{Membership, Origin, RaftId, Request};
@@ -21,6 +22,19 @@ pub(crate) fn node(node: &Node, disk: &Disk) -> String {
         replica.commit(),
         applier.position(),
     )
+}
+
+/// What one write brings to the disk.
+pub(crate) fn write(write: &LogWrite) -> String {
+    let snapshot = write.start.map(|start| format!("the log behind entry {}", start.index));
+    let membership = write.membership.as_ref().map(|membership| format!("membership {}", membership.index));
+    let entries = match write.entries.as_slice() {
+        [] => None,
+        [one] => Some(format!("entry {}", one.index)),
+        [first, .., last] => Some(format!("entries {}-{}", first.index, last.index)),
+    };
+    let hard_state = write.hard_state.map(|state| format!("term {} and commit {}", state.term, state.commit));
+    [snapshot, membership, entries, hard_state].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 /// An incarnation: the node, and behind a quote which one it is, from the second on.

@@ -23,7 +23,7 @@ fn raises(isolated: NodeId, before: usize, alone: bool) -> u64 {
     others.for_each(|other| cluster.links.delay((isolated, other)));
     (0..before).for_each(|_| cluster.tick(alone.then_some(isolated)));
     let term = cluster.nodes[&isolated].replica.term();
-    cluster.deliver_late();
+    cluster.deliver_late(None);
     cluster.links.cut_off(isolated);
     ticks(&mut cluster, ISOLATED_TICKS);
     let raised = cluster.nodes[&isolated].replica.term() - term;

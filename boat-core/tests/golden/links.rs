@@ -59,9 +59,12 @@ impl Links {
         *self = Links { waiting, ..Links::default() };
     }
 
-    /// What was kept back; what is sent from now on still is.
-    pub(crate) fn take_late(&mut self) -> Vec<Letter> {
-        std::mem::take(&mut self.waiting)
+    /// What was kept back, on one link or on all; what is sent from now on still is.
+    pub(crate) fn take_late(&mut self, only: Option<(NodeId, NodeId)>) -> Vec<Letter> {
+        let comes = |letter: &Letter| only.is_none_or(|only| only == (letter.from.node(), letter.to));
+        let (late, waiting) = std::mem::take(&mut self.waiting).into_iter().partition(comes);
+        self.waiting = waiting;
+        late
     }
 
     /// What becomes of a letter. One that is late stays here.

@@ -9,10 +9,11 @@
 //! | `predict N NAME [BODY]` | a client asks node N under this key; the body is its name otherwise |
 //! | `read N NUMBER` | a client asks node N for a linearizable read |
 //! | `cut N [M]` | everything from and to N is lost, or what N sends to M |
-//! | `delay N M`, `late` | what N sends to M is kept back, and what was comes now |
+//! | `delay N M`, `late [N M]` | what N sends to M is kept back, and what was comes now: all, or on that link |
 //! | `twice N M` | what N sends to M comes twice |
 //! | `heal` | all links are well |
 //! | `hang N`, `go N` | the disk of N hangs, and does not any more |
+//! | `sync N` | the disk of N, which hangs, takes the oldest write all the same |
 //! | `stop N`, `crash N` | the process of N ends; its machine is silent, or refuses connections |
 //! | `start N [ADDRESS]` | it starts again from its disk, or for the first time from nothing; there, if it has moved |
 //! | `wipe N [ADDRESS]` | it comes back without its disk |
@@ -89,7 +90,8 @@ impl Cluster {
             ["cut", from, to] => self.links.cut((node(from), node(to))),
             ["delay", from, to] => self.links.delay((node(from), node(to))),
             ["twice", from, to] => self.links.repeat((node(from), node(to))),
-            ["late"] => self.deliver_late(),
+            ["late"] => self.deliver_late(None),
+            ["late", from, to] => self.deliver_late(Some((node(from), node(to)))),
             ["heal"] => self.links.heal(),
             ["show"] => self.show(),
             _ => self.step_of_node(words),
@@ -104,6 +106,7 @@ impl Cluster {
         match (words[0], &words[2..]) {
             ("hang", []) => self.nodes.get_mut(&id).unwrap().hangs = true,
             ("go", []) => self.go_on(id),
+            ("sync", []) => self.sync_oldest(id),
             ("stop", []) => self.stop(id, false),
             ("crash", []) => self.stop(id, true),
             ("start", _) if self.disks.contains_key(&id) => self.start(id),

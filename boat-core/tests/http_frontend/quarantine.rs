@@ -32,12 +32,14 @@ async fn why_a_request_was_not_put_aside_is_told() {
     let mut client = frontend.client().await;
     let waited = Duration::from_secs(5);
     for (error, status, code) in [
-        (QuarantineError::NotHeld { position: 7 }, 404, "not_found"),
-        (QuarantineError::Unknown { waited }, 503, "no_leader"),
-        (QuarantineError::Stopped, 503, "shutting_down"),
+        (QuarantineError::NotHeld { position: 7 }, 404, ("not_found", "never")),
+        (QuarantineError::Unknown { waited }, 504, ("undecided", "same_request")),
+        (QuarantineError::Stopped, 503, ("shutting_down", "safe")),
     ] {
         frontend.double.refuse_next_quarantine(error);
-        client.ask(post("/admin/quarantine", "", "{\"position\": 7}")).await.problem(status, code);
+        let told = client.ask(post("/admin/quarantine", "", "{\"position\": 7}")).await;
+        told.problem(status, code.0);
+        assert_eq!(told.json()["retry"], code.1);
     }
     assert!(frontend.double.quarantined().is_empty());
 }

@@ -1,4 +1,7 @@
 //! The query frontend: an engine with models in containers, which makes the changes that come through Redis.
+//!
+//! As Clipper's it reads all of them at its start, and from then on forgets no application: one that is deleted and added again
+//! keeps its type and its SLO. Nor does it ask whether what it hears of fits together.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -23,12 +26,21 @@ pub(crate) async fn run(flags: FrontendFlags) -> Result<(), Failure> {
     };
     let engine = Engine::start(any(1337), config).await?;
     let management = engine.management_address().ok_or("the engine has no management frontend")?.to_string();
-    let mut made = 0;
+    let at_start = redis.changes(0).await?;
+    // An error ends the process: one that is behind must not look as if it were not.
+    for change in &at_start {
+        make(&management, change).await?;
+    }
+    let mut made = at_start.len();
     loop {
-        // An error ends the process: one that is behind must not look as if it were not.
         for change in redis.changes(made).await? {
-            make(&management, &change).await?;
             made += 1;
+            if change.starts_with("/admin/delete_app ") {
+                continue;
+            }
+            if let Err(error) = make(&management, &change).await {
+                log::warn!("{error}");
+            }
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     }

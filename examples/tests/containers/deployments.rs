@@ -1,15 +1,18 @@
 //! Applications, models and versions that come with the log, on each node's own containers.
 
-use boat_clipper::{Backend, Beginning, Configuration};
+use boat_clipper::{Backend, Beginning, Change, Configuration};
 use boat_core::{Call, CallOutcome, Predictor, PredictorError, RequestKind, StateKind};
 use serde_json::{Value, json};
 
 use super::client::Client;
 use super::cluster::{Cluster, NODES};
 use super::docker::{Engine, PREFIX, TAG, docker};
-use super::node::{Node, call, run};
+use super::node::{Node, call, expect_next, run};
 use super::site::Site;
 use super::{LOOK_AGAIN, WAIT_MAX, poll};
+
+/// A latency SLO longer than any to which Boat raises one.
+const SLO_MICROS: i64 = 500_000_000;
 
 /// The default deployment, with images of the tests'.
 fn deployment() -> String {
@@ -198,6 +201,77 @@ fn what_dies_of_a_clipper_without_state_is_started_again_and_told_all() {
         backend.freeze().await.unwrap().write_to(&mut state).unwrap();
         backend.restore(&mut state.as_slice()).await.unwrap();
         expect_answer(&mut backend, 6, "a snapshot").await;
+        drop(backend);
+        node.clean().await;
+    });
+    engine.expect_nothing_of(&node.config.docker.cluster);
+}
+
+/// One change, at this position.
+async fn make(backend: &mut Backend, position: u64, endpoint: &str, body: &Value) {
+    let change = Change::parse(endpoint, body.to_string().as_bytes()).unwrap().unwrap();
+    let body = Configuration::Change(change).to_body().into();
+    let mut outcomes = Vec::new();
+    let call = Call { kind: RequestKind::Configure, body, ..call(position, "") };
+    backend.predict(&[call], &mut outcomes).await.unwrap();
+    assert!(matches!(&outcomes[..], [CallOutcome::Output(_)]), "{endpoint}: {outcomes:?}");
+}
+
+#[test]
+fn an_application_that_comes_back_as_another_is_another_and_its_model_runs_on() {
+    let test = "an_application_that_comes_back_as_another_is_another_and_its_model_runs_on";
+    let Some(engine) = Engine::beside_others(test) else { return };
+    let mut node = Node::new("again");
+    node.config.replicated = true;
+    let add = |input_type: &str, latency_slo_micros: i64| {
+        json!({
+            "name": "default", "input_type": input_type, "default_output": "", "latency_slo_micros": latency_slo_micros
+        })
+    };
+    let (name, links) =
+        (json!({"name": "default"}), json!({"app_name": "default", "model_names": ["echo-model"]}));
+    run(async {
+        let mut backend = Backend::from_config(node.config.clone()).await.unwrap();
+        backend.reset().await.unwrap();
+        let begin = node.config.beginning().unwrap();
+        let body = Configuration::Begin(Beginning { begin }).to_body().into();
+        let begin = Call { kind: RequestKind::Configure, body, ..call(1, "") };
+        backend.predict(&[begin], &mut Vec::new()).await.unwrap();
+        let mut chain = boat_clipper::HashChain::default();
+        expect_next(&mut backend, &mut chain, 2).await;
+        let (model, frontend) = (node.container("model_container"), node.container("query_frontend"));
+
+        // Another SLO: longer than any that Boat would have given the first.
+        make(&mut backend, 3, "delete_app", &name).await;
+        make(&mut backend, 4, "add_app", &add("strings", SLO_MICROS)).await;
+        expect_next(&mut backend, &mut chain, 5).await;
+        // Another type: inputs of the former are none any more.
+        make(&mut backend, 6, "delete_model_links", &links).await;
+        make(&mut backend, 7, "delete_app", &name).await;
+        make(&mut backend, 8, "add_app", &add("doubles", SLO_MICROS)).await;
+        let doubles = json!({
+            "model_name": "d", "model_version": "1", "labels": [], "input_type": "doubles",
+            "container_name": format!("{PREFIX}/echo:{TAG}"), "model_data_path": "", "batch_size": 1
+        });
+        make(&mut backend, 9, "add_model", &doubles).await;
+        make(&mut backend, 10, "add_model_links", &json!({"app_name": "default", "model_names": ["d"]}))
+            .await;
+        let doubles = Call { body: r#"{"input":[1.5]}"#.into(), ..call(11, "") };
+        let mut outcomes = Vec::new();
+        backend.predict(&[doubles], &mut outcomes).await.unwrap();
+        let answer = r#"{"query_id":10,"output":[1.5],"default":false}"#;
+        assert_eq!(outcomes, [CallOutcome::Output(answer.into())]);
+        // And back, with what the model has seen.
+        make(&mut backend, 12, "delete_model_links", &json!({"app_name": "default", "model_names": ["d"]}))
+            .await;
+        make(&mut backend, 13, "delete_app", &name).await;
+        make(&mut backend, 14, "delete_versioned_model", &json!({"model_name": "d", "model_version": "1"}))
+            .await;
+        make(&mut backend, 15, "add_app", &add("strings", 1)).await;
+        make(&mut backend, 16, "add_model_links", &links).await;
+        expect_next(&mut backend, &mut chain, 17).await;
+        assert_eq!(node.container("model_container"), model);
+        assert_eq!(node.container("query_frontend"), frontend);
         drop(backend);
         node.clean().await;
     });
