@@ -188,6 +188,8 @@ impl<P: Predictor> Launch<P> {
                     FoundingOutput::Adopt(genesis, raft_id) => {
                         self.directory.adopt(genesis.clone(), raft_id)?;
                         self.desk.joined(&genesis, raft_id);
+                        // Its log is empty, and the connections that begin now go on once it is opened.
+                        self.desk.opened(LogEnd { term: 0, last_index: 0 });
                         self.links.renew();
                         return Ok(Some((genesis, raft_id)));
                     }
