@@ -9,6 +9,7 @@ use super::context::{Checked, Context};
 use super::faults::Fault;
 use super::heal::Healing;
 use super::model::Models;
+use super::mutant::Mutant;
 use super::network::{Connection, Network, Packet};
 use super::node::{Death, Effect, Node, NodeInput};
 use super::operator::Operator;
@@ -291,7 +292,7 @@ impl World {
             None if !dials => return,
             None if absent => Input::Disconnected { node: to, refused: true },
             None if peer_paused => return,
-            None => match greet(own, peer) {
+            None => match self.greet(own, peer) {
                 Ok(connection) => {
                     self.network.connect(from, to, Some(connection));
                     Input::Connected(to)
@@ -306,6 +307,16 @@ impl World {
             },
         };
         self.put(from, NodeInput::Replica(input));
+    }
+
+    /// A handshake: both sides judge each other. The connection; or who is refused, and why.
+    fn greet(&self, own: &Node, peer: &Node) -> Result<Connection, (NodeId, Refusal)> {
+        let hello = own.desk.hello();
+        let lets_all_in = self.context.options.mutant == Some(Mutant::LetOldDirectoryIn);
+        let refused = |judged: Result<(), Refusal>| if lets_all_in { Ok(()) } else { judged };
+        refused(peer.desk.judge(&hello)).map_err(|reason| (own.id, reason))?;
+        refused(own.desk.judge(&peer.desk.hello())).map_err(|reason| (peer.id, reason))?;
+        Ok(Connection { from_life: own.life, to_life: peer.life, raft_id: hello.raft_id })
     }
 
     /// A node says something else of itself now: all its connections are closed.
@@ -375,12 +386,4 @@ impl World {
         let Some(client) = client.and_then(|client| self.clients.get_mut(client)) else { return Ok(()) };
         client.answered(&mut self.context, &mut self.checker, attempt, reply)
     }
-}
-
-/// A handshake: both sides judge each other. The connection; or who is refused, and why.
-fn greet(own: &Node, peer: &Node) -> Result<Connection, (NodeId, Refusal)> {
-    let hello = own.desk.hello();
-    peer.desk.judge(&hello).map_err(|reason| (own.id, reason))?;
-    own.desk.judge(&peer.desk.hello()).map_err(|reason| (peer.id, reason))?;
-    Ok(Connection { from_life: own.life, to_life: peer.life, raft_id: hello.raft_id })
 }
