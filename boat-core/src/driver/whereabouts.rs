@@ -41,3 +41,54 @@ impl Whereabouts {
         self.addresses.tick(&self.connected);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::apply::SessionLimits;
+    use crate::transport::{Introduction, Join};
+    use crate::{Birth, ClusterId, Genesis, RaftId};
+
+    /// Until then each known address of a node has had its turn.
+    const TICKS_MAX: usize = 200;
+
+    fn says(whereabouts: &mut Whereabouts, message: PeerMessage) {
+        let from_raft_id = Some(RaftId::new(NodeId(1), 7));
+        whereabouts.observe(&Event::Peer(PeerEvent::Message { from: NodeId(1), from_raft_id, message }));
+    }
+
+    fn dialed(whereabouts: &mut Whereabouts) -> Vec<String> {
+        whereabouts.addresses.changed();
+        let addresses =
+            [1, 2].map(|node| whereabouts.addresses.dialed(NodeId(node)).unwrap_or("").to_owned());
+        addresses.to_vec()
+    }
+
+    #[test]
+    fn who_has_only_old_addresses_hears_from_one_node_where_all_are() {
+        let list = "0=own:1,1=old:1,2=old:2".parse().unwrap();
+        let mut whereabouts = Whereabouts::new(Addresses::new(NodeId(0), &list));
+        assert_eq!(dialed(&mut whereabouts), ["old:1", "old:2"]);
+        let (raft_id, birth) = (RaftId::new(NodeId(1), 7), Birth(1));
+        says(&mut whereabouts, PeerMessage::Join(Join { raft_id, birth, address: "new:1".to_owned() }));
+        assert_eq!(dialed(&mut whereabouts), ["new:1", "old:2"]);
+        whereabouts.connected.insert(NodeId(1));
+        let genesis = Genesis {
+            cluster: ClusterId(1),
+            former: Vec::new(),
+            members: Vec::new(),
+            limits: SessionLimits::default(),
+        };
+        let members = "0=own:1,1=new:1,2=new:2".parse().unwrap();
+        let said = Introduction { birth, members, genesis: Some(genesis), asks: false };
+        says(&mut whereabouts, PeerMessage::Introduction(Box::new(said)));
+        // The old address has its turn first, in vain.
+        for _ in 0..TICKS_MAX {
+            whereabouts.tick();
+            if dialed(&mut whereabouts) == ["new:1", "new:2"] {
+                return;
+            }
+        }
+        panic!("node 2 is not dialed where it is: {:?}", dialed(&mut whereabouts));
+    }
+}

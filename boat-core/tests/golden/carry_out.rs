@@ -3,6 +3,7 @@
 use boat_core::NodeId;
 use boat_core::log::LogEntry;
 use boat_core::replica::{Fatal, Input, Output, RequestId};
+use boat_core::transport::PeerMessage;
 use bytes::Bytes;
 
 use super::cluster::Cluster;
@@ -21,7 +22,15 @@ impl Cluster {
     pub(crate) fn run(&mut self) {
         for _ in 0..INPUTS_MAX {
             let Some((id, input)) = self.inputs.pop_front() else { return };
+            if self.seekers.contains_key(&id) {
+                self.found_out(id, input);
+                continue;
+            }
             let Some(node) = self.nodes.get_mut(&id) else { continue };
+            if let Input::Peer { from, message: PeerMessage::Introduction(asked), .. } = &input {
+                self.answer_introduction(id, *from, asked);
+                continue;
+            }
             let mut outputs = Vec::new();
             let stepped = node.replica.step(1_000, input, &mut outputs);
             let ended = stepped.and_then(|()| node.replica.flush(&mut outputs));
@@ -117,7 +126,7 @@ impl Cluster {
         self.nodes.get_mut(&id).unwrap().reset(saved);
     }
 
-    fn send(&mut self, letter: Letter) {
+    pub(crate) fn send(&mut self, letter: Letter) {
         let fate = self.links.send(&letter);
         self.trace.sent(&letter, fate);
         match fate {

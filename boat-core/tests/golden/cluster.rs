@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use boat_core::founding::Founding;
 use boat_core::replica::{Input, KeptSnapshot};
 use boat_core::transport::SnapshotName;
 use boat_core::{Birth, Member, Membership, NodeId, OperationToken, RaftId};
@@ -19,12 +20,14 @@ const SNAPSHOT_BYTES: u64 = 100;
 pub(crate) struct Cluster {
     pub(crate) nodes: BTreeMap<NodeId, Node>,
     pub(crate) disks: BTreeMap<NodeId, Disk>,
+    /// Nodes that have nothing, and look for their cluster.
+    pub(crate) seekers: BTreeMap<NodeId, Founding>,
     pub(crate) links: Links,
     pub(crate) trace: Trace,
     /// Where each node is reached that is not where its number says.
     addresses: BTreeMap<NodeId, String>,
-    incarnations: BTreeMap<NodeId, u64>,
-    founders: Membership,
+    pub(crate) incarnations: BTreeMap<NodeId, u64>,
+    pub(crate) founders: Membership,
     copies: BTreeMap<NodeId, Disk>,
     /// What each snapshot holds.
     pub(crate) saved: BTreeMap<SnapshotName, (KeptSnapshot, Saved)>,
@@ -45,7 +48,7 @@ impl Cluster {
         (0..count).for_each(|node| self.start_empty(NodeId(node)));
     }
 
-    fn member(&self, node: NodeId) -> Member {
+    pub(crate) fn member(&self, node: NodeId) -> Member {
         let incarnation = self.incarnations.get(&node).copied().unwrap_or(1);
         let address = self.addresses.get(&node).cloned().unwrap_or_else(|| format!("host-{node}:1"));
         let birth = Birth(u128::from(incarnation));
@@ -157,6 +160,9 @@ impl Cluster {
             self.input(node, Input::Condition(Box::new(condition)));
             self.input(node, Input::Tick);
         }
+        let seekers: Vec<NodeId> = self.seekers.keys().copied().collect();
+        let seekers = seekers.into_iter().filter(|node| only.is_none_or(|only| only == *node));
+        seekers.for_each(|node| self.tick_seeker(node));
     }
 
     /// A new name for an operation.

@@ -111,8 +111,10 @@ pub(crate) fn message(message: &PeerMessage) -> Option<String> {
             let (from, to) = (piece.offset, piece.offset + piece.bytes.len() as u64);
             format!("sends bytes {from}-{to} of snapshot {}", piece.snapshot.index)
         }
+        PeerMessage::Introduction(said) if said.asks => "looks for its cluster".to_owned(),
+        PeerMessage::Introduction(_) => "says which cluster it is in".to_owned(),
         // Everybody joins and reports again and again.
-        PeerMessage::Join(_) | PeerMessage::Report(_) | PeerMessage::Introduction(_) => return None,
+        PeerMessage::Join(_) | PeerMessage::Report(_) => return None,
     })
 }
 

@@ -16,6 +16,7 @@ mod links;
 mod model;
 mod node;
 mod script;
+mod seeker;
 mod trace;
 
 use std::fs;
@@ -25,7 +26,7 @@ use std::path::{Path, PathBuf};
 use expect_test::expect_file;
 
 /// The scenarios' number, so that none is lost unseen.
-const SCENARIOS: usize = 54;
+const SCENARIOS: usize = 55;
 
 fn scenarios() -> Vec<PathBuf> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");

@@ -17,6 +17,7 @@
 //! | `stop N`, `crash N` | the process of N ends; its machine is silent, or refuses connections |
 //! | `start N [ADDRESS]` | it starts again from its disk, or for the first time from nothing; there, if it has moved |
 //! | `wipe N [ADDRESS]` | it comes back without its disk |
+//! | `lose N` | the same, and it has to find the cluster first, from the list of its founders |
 //! | `copy N`, `restore N` | the disk of N is copied; N ends, and its disk is what was copied |
 //! | `snapshot N` | N takes a snapshot, and cuts its log |
 //! | `taint N` | the model of N goes another way from the next request on |
@@ -112,6 +113,7 @@ impl Cluster {
             ("start", _) if self.disks.contains_key(&id) => self.start(id),
             ("start", _) => self.start_empty(id),
             ("wipe", _) => self.wipe(id),
+            ("lose", []) => self.lose(id),
             ("copy", []) => self.copy_disk(id),
             ("restore", []) => self.restore_disk(id),
             ("snapshot", []) => self.take_snapshot(id),

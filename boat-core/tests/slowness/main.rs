@@ -39,10 +39,17 @@ const REQUESTS: usize = 60;
 /// What the others' 99th percentile may grow to.
 const GROWTH_MAX: f64 = 2.0;
 const TRIES: usize = 3;
+/// How many milliseconds everything takes from and to a leader that is far away.
+const FAR_MS: u64 = 30;
+/// How many such ways a request takes through that leader at most: one to it, two for the entry that it waits for, two for its
+/// own, and one back; and one to spare.
+const WAYS_MAX: u32 = 7;
+/// How many it takes at least: the wait may fall away.
+const WAYS_MIN: u32 = 4;
 
 /// How long a call takes on each node, in milliseconds.
 type CallMs = [AtomicU64; NODES as usize];
-static CALLS: [CallMs; 3] = [const { [const { AtomicU64::new(CALL_MS) }; NODES as usize] }; 3];
+static CALLS: [CallMs; 4] = [const { [const { AtomicU64::new(CALL_MS) }; NODES as usize] }; 4];
 
 /// Takes its time.
 #[derive(Serialize, Deserialize)]
@@ -174,4 +181,33 @@ async fn a_leader_with_a_slow_model_costs_the_others_little() {
 async fn a_follower_that_is_far_away_costs_the_others_little() {
     costs_the_others_little(2, false, |cluster, slow| cluster.delay_ms[slow].store(100, Ordering::SeqCst))
         .await;
+}
+
+/// Nobody finds out by itself that another leader would be nearer to all: who is far away leads on, and asking costs the ways
+/// there. Once leadership is handed over, it is a follower that is far away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_is_far_away_costs_the_ways_to_it_until_it_hands_over() {
+    let mut seen = Vec::new();
+    for _ in 0..TRIES {
+        let cluster = Cluster::start(3).await;
+        let far = cluster.leader();
+        let before = cluster.p99_without(far).await;
+        cluster.delay_ms[far].store(FAR_MS, Ordering::SeqCst);
+        let through_it = cluster.p99_without(far).await;
+        assert_eq!(cluster.leader(), far, "leadership moved");
+        let near = &cluster.nodes[(far + 1) % cluster.nodes.len()];
+        near.transfer_leader(near.status().node).within(PATIENCE).await.unwrap();
+        cluster.until_led_by_another(far).await;
+        let after = cluster.p99_without(far).await;
+        println!(
+            "99th percentile {before:?}, through a leader that is far away {through_it:?}, then {after:?}"
+        );
+        let far = Duration::from_millis(FAR_MS);
+        assert!(through_it > WAYS_MIN * far, "{through_it:?}: nobody was far away");
+        if through_it < WAYS_MAX * far + before && after.as_secs_f64() < GROWTH_MAX * before.as_secs_f64() {
+            return;
+        }
+        seen.push((before, through_it, after));
+    }
+    panic!("it costs the others too much: {seen:?}");
 }

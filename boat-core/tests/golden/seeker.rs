@@ -1,0 +1,90 @@
+//! A node without anything: it has to find its cluster before it can start a replica.
+
+use boat_core::apply::SessionLimits;
+use boat_core::founding::{Founding, FoundingOutput};
+use boat_core::replica::Input;
+use boat_core::transport::{Introduction, PeerMessage};
+use boat_core::{ClusterId, Genesis, MemberList, NodeId};
+
+use super::cluster::Cluster;
+use super::links::Letter;
+
+/// What names would be drawn from; scenarios number incarnations instead.
+const SEED: u64 = 5;
+
+impl Cluster {
+    /// The node loses its disk, and knows no more than the list of those that founded its cluster. Whoever runs dials it.
+    pub(crate) fn lose(&mut self, node: NodeId) {
+        self.nodes.remove(&node);
+        *self.incarnations.entry(node).or_insert(1) += 1;
+        let seeker =
+            Founding::new(node, self.member(node).birth, self.list(), SessionLimits::default(), SEED);
+        self.seekers.insert(node, seeker);
+        let peers: Vec<NodeId> = self.nodes.keys().copied().collect();
+        peers.into_iter().for_each(|peer| self.input(peer, Input::Connected(node)));
+    }
+
+    fn list(&self) -> MemberList {
+        let members = self.founders.members.values();
+        MemberList::new(members.map(|member| (member.raft_id.node(), member.address.clone()))).unwrap()
+    }
+
+    pub(crate) fn tick_seeker(&mut self, node: NodeId) {
+        let mut outputs = Vec::new();
+        self.seekers.get_mut(&node).unwrap().tick(&mut outputs);
+        self.seek(node, outputs);
+        self.run();
+    }
+
+    /// What a node that looks for its cluster hears.
+    pub(crate) fn found_out(&mut self, node: NodeId, input: Input) {
+        let Input::Peer { from, message, .. } = input else { return };
+        let (seeker, mut outputs) = (self.seekers.get_mut(&node).unwrap(), Vec::new());
+        match message {
+            PeerMessage::Join(_) => seeker.hear_of(from),
+            PeerMessage::Introduction(said) => seeker.on_introduction(from, &said, &mut outputs),
+            _ => {}
+        }
+        self.seek(node, outputs);
+    }
+
+    fn seek(&mut self, node: NodeId, outputs: Vec<FoundingOutput>) {
+        for output in outputs {
+            match output {
+                FoundingOutput::Send(to, message) => {
+                    self.send(Letter { from: self.member(node).raft_id, to, message });
+                }
+                FoundingOutput::Adopt(..) => {
+                    self.trace.line(format!("{node} finds the cluster"));
+                    self.seekers.remove(&node);
+                    self.start_empty(node);
+                }
+            }
+        }
+    }
+
+    /// Somebody looks for the cluster, and asks a node that is in it.
+    pub(crate) fn answer_introduction(&mut self, node: NodeId, to: NodeId, asked: &Introduction) {
+        let own = &self.nodes[&node];
+        if !asked.asks {
+            return;
+        }
+        let members = own.replica.membership().members.values();
+        let members = members.map(|member| (member.raft_id.node(), member.address.clone()));
+        let genesis = Genesis {
+            cluster: ClusterId(1),
+            former: Vec::new(),
+            members: self.founders.members.values().cloned().collect(),
+            limits: SessionLimits::default(),
+        };
+        let answer = Introduction {
+            birth: own.own.birth,
+            // While a place is handed over it stands there twice.
+            members: MemberList::new(members).unwrap_or_else(|_| self.list()),
+            genesis: Some(genesis),
+            asks: false,
+        };
+        let from = own.own.raft_id;
+        self.send(Letter { from, to, message: PeerMessage::Introduction(Box::new(answer)) });
+    }
+}
