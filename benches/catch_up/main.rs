@@ -64,7 +64,13 @@ fn measure(cluster: &mut Cluster, missed: u64, size: Size) -> Result<Round> {
     let load =
         |connections, pace| Load { addresses: vec![address], request: bytes.clone(), connections, pace };
     let steady = load(CLIENTS, PACE);
-    let before = steady.run(Duration::from_millis(size.pick(250, 4_000, 10_000)))?;
+    // In parts as meanwhile, whose first requests meet new connections.
+    let asked = Instant::now();
+    let mut parts = Vec::new();
+    while asked.elapsed() < Duration::from_millis(size.pick(250, 4_000, 10_000)) {
+        parts.push(steady.latencies(PART)?);
+    }
+    let before = Sample::new(parts.concat(), asked.elapsed());
 
     cluster.end(follower, Signal::KILL)?;
     let enough = cluster.position(leader)? + missed;

@@ -77,6 +77,8 @@ flags! {
         snapshot_log_bytes: u64, "BOAT_SNAPSHOT_LOG_BYTES", "BYTES";
         /// How many bytes of snapshots are sent to other nodes in a second
         snapshot_bytes_per_second: u64, "BOAT_SNAPSHOT_BYTES_PER_SECOND", "BYTES";
+        /// How many bytes of entries are sent in a second to nodes that lag behind
+        catch_up_bytes_per_second: u64, "BOAT_CATCH_UP_BYTES_PER_SECOND", "BYTES";
         /// How long a request waits for a leader to appear
         leader_wait_ms: u64, "BOAT_LEADER_WAIT_MS", "MS";
         /// How long the model may take for one call

@@ -33,6 +33,9 @@ pub struct Limits {
     pub snapshot_log_bytes: u64,
     /// How many bytes of snapshots are sent to other nodes in a second, at most. Default 64 MiB; 64 KiB to 16 GiB.
     pub snapshot_bytes_per_second: u64,
+    /// How many bytes of entries a leader sends in a second to nodes that lag behind by more than `command_bytes_max`, together. Where more
+    /// than half as much is appended, it is twice that: who lags comes nearer. Default 16 MiB; 64 KiB to 16 GiB.
+    pub catch_up_bytes_per_second: u64,
     /// How long a request waits for a leader to appear before it is answered `no_leader`, in milliseconds. Default 2,000; 0
     /// to 60,000.
     pub leader_wait_ms: u64,
@@ -55,6 +58,7 @@ impl Default for Limits {
             segment_bytes: 64 * MIB,
             snapshot_log_bytes: 64 * MIB as u64,
             snapshot_bytes_per_second: 64 * MIB as u64,
+            catch_up_bytes_per_second: 16 * MIB as u64,
             leader_wait_ms: 2_000,
             call_ms_max: 30_000,
             free_bytes_min: 128 * MIB as u64,
@@ -82,6 +86,7 @@ impl Limits {
         bound("limits.segment_bytes", self.segment_bytes, segment_bytes_min..=1_024 * MIB)?;
         bound("limits.snapshot_log_bytes", self.snapshot_log_bytes, 64 << 10..=1 << 40)?;
         bound("limits.snapshot_bytes_per_second", self.snapshot_bytes_per_second, 64 << 10..=16 << 30)?;
+        bound("limits.catch_up_bytes_per_second", self.catch_up_bytes_per_second, 64 << 10..=16 << 30)?;
         bound("limits.leader_wait_ms", self.leader_wait_ms, 0..=60_000)?;
         bound("limits.call_ms_max", self.call_ms_max, 1..=3_600_000)?;
         bound("limits.free_bytes_min", self.free_bytes_min, 0..=1 << 50)

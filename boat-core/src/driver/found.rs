@@ -14,7 +14,7 @@ use super::shared::{ConsensusView, Shared};
 use super::snapshots::{SnapshotThread, Taking};
 use super::transfer_thread::TransferThread;
 use super::whereabouts::Whereabouts;
-use super::{Addresses, ApplyLoop, Driver, Event, FrontDesk, Surroundings, aside, keeper, now};
+use super::{Addresses, ApplyLoop, Driver, Event, FrontDesk, Losses, Surroundings, aside, keeper, now};
 use crate::apply::SessionLimits;
 use crate::directory::Directory;
 use crate::founding::{Founding, FoundingOutput};
@@ -48,6 +48,8 @@ pub(crate) struct Launch<P> {
     /// The bytes of log between two snapshots, at least, and of snapshots that leave in one tick, at most.
     pub(crate) snapshot_log_bytes: u64,
     pub(crate) snapshot_bytes_per_tick: usize,
+    /// The bytes of entries that nodes which lag behind are sent in a second, at most.
+    pub(crate) catch_up_bytes_per_second: u64,
     pub(crate) free_bytes_min: u64,
     pub(crate) seed: u64,
     pub(crate) predictor: P,
@@ -307,8 +309,8 @@ impl<P: Predictor> Launch<P> {
         let space =
             FreeSpace::new(self.directory.files().clone(), self.directory.log_path(), self.free_bytes_min);
         let log = LogThread::start(log, space, self.shared.clone()).map_err(|error| storage(&error))?;
-        let fetch =
-            FetchThread::start(reader.clone(), self.shared.clone()).map_err(|error| storage(&error))?;
+        let fetch = FetchThread::start(reader.clone(), self.shared.clone(), self.catch_up_bytes_per_second);
+        let fetch = fetch.map_err(|error| storage(&error))?;
         let transfer =
             TransferThread::start(snapshots.clone(), self.shared.clone()).map_err(|error| storage(&error))?;
         let state_kind = self.predictor.state_kind();
@@ -334,6 +336,7 @@ impl<P: Predictor> Launch<P> {
             number: self.shared.wellbeing.applier(),
             gave_up: false,
             published_sessions: None,
+            losses: Losses::default(),
         };
         let applier = keeper::start(applier, &self.shared).map_err(|error| storage(&error))?;
         Ok((Driver::new(around, replica, log, fetch, (transfer, writer)), applier))

@@ -30,7 +30,7 @@ pub(crate) struct Write {
 }
 
 impl Write {
-    fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         self.write.entries.iter().map(|entry| entry.data.len()).sum()
     }
 }

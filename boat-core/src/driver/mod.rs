@@ -30,7 +30,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub(crate) use self::addresses::Addresses;
-pub(crate) use self::apply_loop::ApplyLoop;
+pub(crate) use self::apply_loop::{ApplyLoop, Losses, Pass};
 use self::fetch_thread::{Fetch, FetchThread};
 pub(crate) use self::found::Launch;
 use self::log_thread::{LogThread, Write};
@@ -482,6 +482,7 @@ impl Driver {
         if writes.is_empty() {
             return Ok(());
         }
+        self.fetch.appended(writes.iter().map(Write::bytes).sum());
         if self.replica.is_leader() {
             self.log.write(writes);
             return Ok(());

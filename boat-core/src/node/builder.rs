@@ -178,6 +178,7 @@ fn launch<P>(
         free_bytes_min: config.limits.free_bytes_min,
         snapshot_log_bytes: config.limits.snapshot_log_bytes,
         snapshot_bytes_per_tick: snapshot_bytes_per_tick(config),
+        catch_up_bytes_per_second: config.limits.catch_up_bytes_per_second,
         log: LogConfig { segment_bytes: config.limits.segment_bytes as u64, ..LogConfig::default() },
         seed,
         predictor,

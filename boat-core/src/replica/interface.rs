@@ -164,7 +164,8 @@ pub enum Output {
     },
     /// These entries are committed, durable here, and contiguous with those before: apply them.
     Committed(Vec<LogEntry>),
-    /// Read entries from the log, `low` up to but not including `high`. Answered by [`Input::Fetched`].
+    /// Read entries from the log, `low` up to but not including `high`. Answered by [`Input::Fetched`], for which a follower
+    /// that lags far behind waits: the later, the slower it is caught up with. Nothing has to be read where `high` is `low`.
     Fetch {
         /// The first index.
         low: u64,

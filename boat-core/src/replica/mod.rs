@@ -137,7 +137,7 @@ impl Replica {
         };
         let membership = start.membership.clone();
         let hard_state = start.hard_state;
-        let store = Store::new(start, config.recent_bytes_max);
+        let store = Store::new(start, config.recent_bytes_max, config.command_bytes_max);
         let raw = RawNode::new(&raft_config, store, &slog_bridge::logger())
             .map_err(|error| Fatal::Consensus(error.to_string()))?;
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(config.seed);

@@ -54,7 +54,7 @@ pub(crate) fn alone(own: &Member, start: ReplicaStart) -> Result<Vec<LogWrite>, 
 fn tracker(start: ReplicaStart) -> Result<RawNode<Store>, Fatal> {
     let id = start.membership.voters.first().map_or(1, |id| id.0);
     let config = Config { id, applied: start.hard_state.commit, ..Config::default() };
-    let store = Store::new(start, usize::MAX);
+    let store = Store::new(start, usize::MAX, usize::MAX);
     let raw = RawNode::new(&config, store, &slog_bridge::logger());
     raw.map_err(|error| Fatal::Consensus(error.to_string()))
 }

@@ -14,10 +14,15 @@ use crate::{Membership, RaftId};
 /// How many ranges may be fetched from disk at one time: one for each lagging follower.
 pub(crate) const FETCHES_MAX: usize = 64;
 
-/// A range that Raft wants and memory does not hold.
+/// A follower that lacks more than the longest entry's length is caught up with at a pace that others do not notice. Into how
+/// many parts that length is divided for it: the follower syncs them one by one, and on a disk that is shared others wait for each.
+const LAG_PARTS: usize = 8;
+
+/// A range that Raft wants and memory does not hold, or that goes to a follower far behind.
 #[derive(Debug)]
 pub(super) struct Wanted {
     pub(super) low: u64,
+    /// Equal to `low` where nothing has to be read.
     pub(super) high: u64,
     pub(super) bytes_max: u64,
     context: Option<GetEntriesContext>,
@@ -49,11 +54,13 @@ pub(super) struct Store {
     recent: VecDeque<Entry>,
     recent_bytes: usize,
     recent_bytes_max: usize,
+    /// The bytes of an entry that packs several requests, at most.
+    command_bytes_max: usize,
     fetches: RefCell<Fetches>,
 }
 
 impl Store {
-    pub(super) fn new(start: ReplicaStart, recent_bytes_max: usize) -> Self {
+    pub(super) fn new(start: ReplicaStart, recent_bytes_max: usize, command_bytes_max: usize) -> Self {
         let ReplicaStart { hard_state, membership, start, snapshot, term_starts, last_index, tail } = start;
         let mut store = Store {
             hard_state,
@@ -65,6 +72,7 @@ impl Store {
             recent: VecDeque::new(),
             recent_bytes: 0,
             recent_bytes_max,
+            command_bytes_max,
             fetches: RefCell::default(),
         };
         for entry in tail {
@@ -186,14 +194,41 @@ impl Store {
 
     fn want(&self, low: u64, high: u64, bytes_max: u64, context: GetEntriesContext) {
         // What stands behind is in memory, and may not even be written yet.
-        let high = high.min(self.first_recent());
-        let mut fetches = self.fetches.borrow_mut();
-        let Fetches { wanted, underway, .. } = &*fetches;
+        let high = high.min(self.first_recent()).max(low);
         // The same range for another follower, or one too many: Raft asks again after the next heartbeat.
-        let known = wanted.iter().chain(underway).any(|known| known.low == low);
-        if !known && wanted.len() + underway.len() < FETCHES_MAX {
+        if self.awaits(low) {
+            return;
+        }
+        let mut fetches = self.fetches.borrow_mut();
+        if fetches.wanted.len() + fetches.underway.len() < FETCHES_MAX {
             fetches.wanted.push(Wanted { low, high, bytes_max, context: Some(context) });
         }
+    }
+
+    /// Whether a follower that is far behind may be sent the next part: once for each answer to what was wanted.
+    fn take_turn(&self) -> bool {
+        self.fetches.borrow_mut().arrived.take().is_some()
+    }
+
+    /// Whether the range that begins here is asked for already.
+    fn awaits(&self, low: u64) -> bool {
+        let fetches = self.fetches.borrow();
+        fetches.wanted.iter().chain(&fetches.underway).any(|known| known.low == low)
+    }
+
+    /// Whether whoever needs the entries from `low` on, which memory holds, is far behind.
+    fn is_far_behind(&self, low: u64) -> bool {
+        let mut bytes = 0;
+        let behind = self.recent.iter().rev().take_while(|entry| entry.index >= low);
+        behind.map(bytes_of).any(|next| {
+            bytes += next;
+            bytes > self.command_bytes_max
+        })
+    }
+
+    /// The bytes to send at once to a follower that is far behind.
+    fn part_bytes(&self) -> u64 {
+        (self.command_bytes_max / LAG_PARTS).max(1) as u64
     }
 }
 
@@ -214,6 +249,12 @@ impl Storage for Store {
         let bytes_max = max_size.into().unwrap_or(u64::MAX);
         let first = self.first_recent();
         if low >= first {
+            let is_paced = context.can_async() && (self.awaits(low) || self.is_far_behind(low));
+            let bytes_max = if is_paced { bytes_max.min(self.part_bytes()) } else { bytes_max };
+            if is_paced && !self.take_turn() {
+                self.want(low, low, bytes_max, context);
+                return Err(raft::Error::Store(StorageError::LogTemporarilyUnavailable));
+            }
             let skip = usize::try_from(low - first).unwrap_or(usize::MAX);
             let range = self.recent.iter().skip(skip).take_while(|entry| entry.index < high);
             return Ok(limit(range, bytes_max));
@@ -225,7 +266,7 @@ impl Storage for Store {
             return Ok(found);
         }
         if context.can_async() {
-            self.want(low, high, bytes_max, context);
+            self.want(low, high, bytes_max.min(self.part_bytes()), context);
             return Err(raft::Error::Store(StorageError::LogTemporarilyUnavailable));
         }
         // Everything above the last entry handed to the applier stays in memory, and nothing else is read this way.
@@ -292,4 +333,57 @@ pub(super) fn conf_state_of(membership: &Membership) -> ConfState {
 /// Entries as the log writes them.
 pub(super) fn to_log(entries: &[Entry]) -> Vec<LogEntry> {
     entries.iter().map(entry_to_log).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::HardState;
+
+    /// Entries of ten bytes each, in memory, of a log whose commands have 40 at most: parts have five, so one entry each.
+    fn store(entries: u64) -> Store {
+        let start = ReplicaStart {
+            hard_state: HardState::default(),
+            membership: Membership::default(),
+            start: LogStart::default(),
+            snapshot: None,
+            term_starts: Vec::new(),
+            last_index: 0,
+            tail: Vec::new(),
+        };
+        let mut store = Store::new(start, usize::MAX, 40);
+        let entry = |index| Entry { index, term: 1, data: vec![0; 10].into(), ..Entry::default() };
+        store.append(&(1..=entries).map(entry).collect::<Vec<_>>());
+        store
+    }
+
+    fn indexes(store: &Store, low: u64) -> raft::Result<Vec<u64>> {
+        let entries = store.entries(low, 100, None, GetEntriesContext::empty(true))?;
+        Ok(entries.iter().map(|entry| entry.index).collect())
+    }
+
+    #[test]
+    fn who_is_near_gets_everything_at_once() {
+        assert_eq!(indexes(&store(10), 7).unwrap(), [7, 8, 9, 10]);
+    }
+
+    #[test]
+    fn who_is_far_behind_waits_for_each_part() {
+        let mut store = store(10);
+        for low in [1, 2] {
+            let later = StorageError::LogTemporarilyUnavailable;
+            assert_eq!(indexes(&store, low), Err(raft::Error::Store(later)));
+            assert!(indexes(&store, low).is_err(), "asked for once");
+            assert_eq!(store.take_wanted(), [(low, low, 5)], "nothing has to be read");
+            assert!(store.arrive(low, Vec::new()).is_some());
+            assert_eq!(indexes(&store, low).unwrap(), [low]);
+        }
+    }
+
+    #[test]
+    fn what_nobody_can_wait_for_comes_at_once() {
+        let store = store(10);
+        let entries = store.entries(1, 100, None, GetEntriesContext::empty(false)).unwrap();
+        assert_eq!(entries.len(), 10);
+    }
 }

@@ -445,6 +445,9 @@ impl Running {
     /// Reads entries that a follower lacks.
     pub(super) fn fetched(&self, range: FetchRange) -> Checked<Effect> {
         let FetchRange { low, high, bytes_max } = range;
+        if low == high {
+            return Ok(Effect::Input(Input::Fetched { low, entries: Vec::new() }));
+        }
         match self.reader.entries(low, high, bytes_max) {
             Ok(entries) => Ok(Effect::Input(Input::Fetched { low, entries })),
             // They were cut off meanwhile.
