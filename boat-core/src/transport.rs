@@ -33,6 +33,18 @@ pub struct Hello {
     pub boot: u64,
     /// Drawn anew at each start: tells two copies of one directory apart.
     pub nonce: u64,
+    /// What its log held when this process opened it; `None` before that.
+    pub log: Option<LogEnd>,
+}
+
+/// How far a log goes. A node that comes back has at least what it was heard to say before, unless its directory went back
+/// in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LogEnd {
+    /// The latest term that is known there, whether or not it has an entry of it.
+    pub term: u64,
+    /// The last entry. A later term may have taken entries away.
+    pub last_index: u64,
 }
 
 /// Why a connection is refused.
@@ -95,7 +107,7 @@ pub enum PeerEvent {
         /// Whether its machine refused the connection when we tried again: nobody listens there, so the process is gone.
         refused: bool,
     },
-    /// The peer refused our hello.
+    /// The peer refused our hello, on a connection that we made, or on one that it made.
     Refused {
         /// Who refused.
         node: NodeId,
@@ -108,7 +120,8 @@ pub enum PeerEvent {
 ///
 /// # Contract
 /// - After `start`, messages flow until [`PeerLinks::shutdown`]; the transport owns its tasks.
-/// - Every connection is opened with [`Reception::hello`] and checked by [`Reception::judge`], on both sides.
+/// - Every connection is opened with [`Reception::hello`] and checked by [`Reception::judge`], on both sides. Whoever is
+///   refused hears of it, whoever made the connection.
 /// - Delivery from one peer over one connection keeps the order of sending.
 pub trait Transport: Send + 'static {
     /// Starts receiving for this node. Must be called from within a tokio runtime if the transport needs one.
@@ -149,6 +162,9 @@ pub enum PeerMessage {
     Consensus(Box<ConsensusMessage>),
     /// A request for the leader.
     Forward(Forward),
+    /// The sender does not accept what this node says of itself: the only message on a connection that it made. Transports
+    /// deliver it as a [`PeerEvent::Refused`].
+    Refused(Refusal),
     /// The answer to a forward that was not proposed. One that was is answered by its own application on every node.
     ForwardRefused(ForwardRefused),
     /// What a node tells of itself and of the genesis it knows, to found or find a cluster.

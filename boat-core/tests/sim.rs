@@ -99,6 +99,11 @@ fn an_identity_kept_after_a_wipe_is_found() {
 }
 
 #[test]
+fn an_old_directory_that_is_let_in_is_found() {
+    assert_eq!(first_found(Mutant::LetOldDirectoryIn).invariant, "S9 memory");
+}
+
+#[test]
 fn a_model_that_reads_the_wall_clock_is_found() {
     assert_eq!(first_found(Mutant::ReadWallClock).invariant, "S5 dense and closed");
 }

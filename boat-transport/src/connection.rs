@@ -48,7 +48,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Connection { stream, received: BytesMut::new() }
     }
 
-    /// The dialer's side of the handshake. Returns who is there, once both sides accepted each other.
+    /// The dialer's side of the handshake. Returns who is there, once both sides accepted each other. Whoever answers and is
+    /// not accepted is told so: it may have no other way to hear of it.
     pub(crate) async fn dial(
         &mut self,
         meant: NodeId,
@@ -58,7 +59,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let handshake = async {
             self.stream.write_all(&handshake::opening(reception, meant)?).await?;
             let answer = self.read_greeting().await?;
-            handshake::judge_answer(answer, meant, reception)
+            let judged = handshake::judge_answer(answer, meant, reception);
+            // Who is not even meant has done nothing wrong.
+            if let Err(HandshakeError::RefusedHere(refusal)) = &judged
+                && *refusal != Refusal::WrongNode
+            {
+                self.stream.write_all(&handshake::parting(*refusal)?).await?;
+                self.stream.shutdown().await?;
+            }
+            judged
         };
         timeout(within, handshake).await.unwrap_or(Err(HandshakeError::TimedOut(within)))
     }

@@ -3,8 +3,8 @@
 use boat_core::fuzzing::{Broken, Read, Target, Verdict, round_trip};
 use boat_core::log::{EntryKind, LogEntry};
 use boat_core::transport::{
-    Ailments, Checkpoint, ConsensusKind, ConsensusMessage, Forward, Hello, Hold, Introduction, Join, Operate,
-    Outside, PeerMessage, Refusal, Report, SnapshotName, SnapshotPiece,
+    Ailments, Checkpoint, ConsensusKind, ConsensusMessage, Forward, Hello, Hold, Introduction, Join, LogEnd,
+    Operate, Outside, PeerMessage, Refusal, Report, SnapshotName, SnapshotPiece,
 };
 use boat_core::{
     Birth, ClusterId, Genesis, Member, MemberList, MembershipOperation, NodeId, OperationToken, RaftId,
@@ -127,7 +127,8 @@ fn own() -> RaftId {
 
 fn hello() -> Hello {
     let (cluster, raft_id) = (Some(ClusterId(7)), Some(own()));
-    Hello { node: NodeId(0), cluster, raft_id, birth: Birth(5), boot: 3, nonce: 11 }
+    let log = Some(LogEnd { term: 2, last_index: 300 });
+    Hello { node: NodeId(0), cluster, raft_id, birth: Birth(5), boot: 3, nonce: 11, log }
 }
 
 fn append() -> ConsensusMessage {

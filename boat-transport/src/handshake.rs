@@ -12,12 +12,12 @@ use std::io;
 use std::time::Duration;
 
 use boat_core::NodeId;
-use boat_core::transport::{Hello, Reception, Refusal};
+use boat_core::transport::{Hello, PeerMessage, Reception, Refusal};
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::frame::{self, FrameError};
 use crate::gather::Gather;
-use crate::wire::{Answer, Malformed, Opening};
+use crate::wire::{Answer, Malformed, Opening, Outgoing};
 
 /// What every connection between peers starts with.
 const MAGIC: [u8; 8] = *b"BOATPEER";
@@ -112,6 +112,15 @@ pub(crate) fn opening(reception: &dyn Reception, to: NodeId) -> Result<Bytes, Fr
 /// The first bytes on a connection that this node accepted.
 pub(crate) fn answer(answer: &Answer) -> Result<Bytes, FrameError> {
     greeting(&answer.encode())
+}
+
+/// The last words of a dialer that does not accept who answers, in a frame as every message.
+pub(crate) fn parting(refusal: Refusal) -> Result<Bytes, HandshakeError> {
+    let (mut head, mut out) = (Vec::new(), Gather::default());
+    Outgoing::from(PeerMessage::Refused(refusal)).write_head(&mut head)?;
+    frame::encode(&mut out, &head, Vec::new(), GREETING_BYTES_MAX)?;
+    out.seal();
+    Ok(out.copy_to_bytes(out.remaining()))
 }
 
 fn greeting(body: &[u8]) -> Result<Bytes, FrameError> {

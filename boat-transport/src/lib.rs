@@ -21,7 +21,7 @@
 //! impl Reception for Anybody {
 //!     fn hello(&self) -> Hello {
 //!         let birth = Birth(u128::from(self.0.0));
-//!         Hello { node: self.0, cluster: None, raft_id: None, birth, boot: 1, nonce: 7 }
+//!         Hello { node: self.0, cluster: None, raft_id: None, birth, boot: 1, nonce: 7, log: None }
 //!     }
 //!
 //!     fn judge(&self, _peer: &Hello) -> Result<(), Refusal> {

@@ -122,7 +122,8 @@ mod tests {
     }
 
     fn connect(state: &mut LinkState) {
-        let hello = Hello { node: NODE, cluster: None, raft_id: None, birth: Birth(1), boot: 1, nonce: 1 };
+        let hello =
+            Hello { node: NODE, cluster: None, raft_id: None, birth: Birth(1), boot: 1, nonce: 1, log: None };
         assert!(matches!(state.connected(hello), PeerEvent::Connected(hello) if hello.node == NODE));
     }
 

@@ -190,7 +190,8 @@ fn cost_bytes(message: &PeerMessage) -> usize {
         PeerMessage::SnapshotOffer(_) | PeerMessage::SnapshotAnswer(_) => 0,
         PeerMessage::Join(join) => join.address.len(),
         PeerMessage::Outside(outside) => outside.members.len() * MESSAGE_BYTES,
-        PeerMessage::ForwardRefused(_)
+        PeerMessage::Refused(_)
+        | PeerMessage::ForwardRefused(_)
         | PeerMessage::LeaveQuestion { .. }
         | PeerMessage::LeaveAnswer { .. }
         | PeerMessage::Operate(_)

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use boat_core::transport::{Hello, PeerEvent};
+use boat_core::transport::{Hello, PeerEvent, PeerMessage};
 use log::{debug, info, warn};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
@@ -80,6 +80,10 @@ impl Receiver {
         while let Some(body) = connection.read_frame(self.shared.options.frame_bytes_max).await? {
             let message = wire::decode(body)?;
             self.shared.counters.messages_received.add(1);
+            if let PeerMessage::Refused(reason) = message {
+                self.shared.inbox.deliver(PeerEvent::Refused { node: peer.node, reason });
+                return Ok(());
+            }
             let event = PeerEvent::Message { from: peer.node, from_raft_id: peer.raft_id, message };
             self.shared.inbox.deliver(event);
         }

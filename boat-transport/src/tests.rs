@@ -26,7 +26,7 @@ struct Anybody(NodeId);
 
 impl Reception for Anybody {
     fn hello(&self) -> Hello {
-        Hello { node: self.0, cluster: None, raft_id: None, birth: Birth(1), boot: 1, nonce: 1 }
+        Hello { node: self.0, cluster: None, raft_id: None, birth: Birth(1), boot: 1, nonce: 1, log: None }
     }
 
     fn judge(&self, _peer: &Hello) -> Result<(), Refusal> {

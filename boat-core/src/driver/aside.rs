@@ -29,6 +29,8 @@ pub(super) fn may_begin_anew<P: Predictor>(
     why: &str,
 ) -> Result<bool, Error> {
     log::warn!("node {}: {why}; asking whether the others hold everything", launch.shared.node);
+    launch.desk.asks(random_birth());
+    launch.links.renew();
     let mut whereabouts = Whereabouts::new(Addresses::new(launch.shared.node, &launch.members));
     let mut others = Vec::new();
     let deadline = now() + ASK_MAX;

@@ -21,7 +21,7 @@ use crate::founding::{Founding, FoundingOutput};
 use crate::log::{Log, LogConfig, LogError, Recovered};
 use crate::replica::{Failure, OperationResult, Replica, ReplicaConfig, ReplicaStart};
 use crate::snapshot::{SnapshotStore, raise_commit};
-use crate::transport::{PeerEvent, PeerLinks, PeerMessage};
+use crate::transport::{LogEnd, PeerEvent, PeerLinks, PeerMessage};
 use crate::{Error, Genesis, Member, MemberList, Predictor, RaftId};
 
 /// Everything a node is started with.
@@ -190,6 +190,8 @@ impl<P: Predictor> Launch<P> {
                     FoundingOutput::Adopt(genesis, raft_id) => {
                         self.directory.adopt(genesis.clone(), raft_id)?;
                         self.desk.joined(&genesis, raft_id);
+                        // Its log is empty, and the connections that begin now go on once it is opened.
+                        self.desk.opened(LogEnd { term: 0, last_index: 0 });
                         self.links.renew();
                         return Ok(Some((genesis, raft_id)));
                     }
@@ -275,6 +277,8 @@ impl<P: Predictor> Launch<P> {
         let Opened { log, recovered, snapshots } = opened;
         let storage = |error: &dyn std::fmt::Display| Error::Storage(error.to_string());
         recovered.warnings.iter().for_each(|warning| log::warn!("node {}: {warning}", self.shared.node));
+        // Before anybody is dialed: nobody may count a node in that has forgotten something.
+        self.desk.opened(LogEnd { term: recovered.hard_state.term, last_index: recovered.last_index });
         let reader = log.reader();
         self.shared.feed.start(recovered.hard_state.commit);
         self.shared.memberships.push(recovered.membership.clone());
@@ -295,6 +299,7 @@ impl<P: Predictor> Launch<P> {
         let around = Surroundings {
             shared: self.shared.clone(),
             links: self.links,
+            desk: self.desk,
             birth: self.directory.birth(),
             members: self.members,
             tick: self.tick,

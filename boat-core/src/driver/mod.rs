@@ -132,6 +132,7 @@ pub(crate) enum Event {
 pub(crate) struct Surroundings {
     pub(crate) shared: Arc<Shared>,
     pub(crate) links: Arc<dyn PeerLinks>,
+    pub(crate) desk: Arc<FrontDesk>,
     pub(crate) genesis: Genesis,
     pub(crate) birth: Birth,
     pub(crate) members: MemberList,
@@ -323,8 +324,8 @@ impl Driver {
             }
             PeerEvent::Refused { node, reason: Refusal::StaleDirectory } => {
                 Err(Error::StaleDirectory(format!(
-                    "node {node} has seen a later start of this directory: it is a copy, or it was restored from a \
-                 backup. Move it aside and start this node with an empty one: it will join anew"
+                    "node {node} has seen a later start of this directory, or more in it: it is a copy, or it was restored \
+                 from a backup. Move it aside and start this node with an empty one: it will join anew"
                 )))
             }
             PeerEvent::Refused { node, reason: Refusal::Superseded } => Err(Error::StaleDirectory(format!(
@@ -340,6 +341,7 @@ impl Driver {
                 Ok(())
             }
             PeerEvent::Message { from, from_raft_id, message } => {
+                self.around.desk.heard(from_raft_id, &message);
                 self.step(Input::Peer { from, from_raft_id, message }, outputs)
             }
         }

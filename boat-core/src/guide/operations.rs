@@ -37,4 +37,4 @@
 //! then start the node again; with an empty directory if need be.
 //!
 //! **Backups** of data directories are not for putting back: a node whose directory went back in time may have forgotten a vote. It is found
-//! and set aside where the others remember; where all are put back at once, nobody does.
+//! and set aside where those whom it meets first remember more; nobody does once they were started anew.

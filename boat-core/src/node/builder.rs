@@ -110,6 +110,7 @@ impl<T: Transport> NodeBuilder<T> {
             birth: directory.birth(),
             boot: directory.boots(),
             nonce: random[2],
+            log: None,
         }));
         let waiters = Waiters::new(config.limits.proposals_max, config.limits.proposal_bytes_max);
         let queries = Queries::new(config.limits.proposals_max, config.limits.proposal_bytes_max);

@@ -5,7 +5,7 @@ use super::change::{Change, Step};
 use super::{Output, Replica};
 use crate::membership::is_address;
 use crate::transport::Join;
-use crate::{Member, NodeId, RaftId};
+use crate::{Member, Membership, NodeId, RaftId};
 
 /// How often an incarnation outside the membership asks to be taken in, in ticks.
 const JOIN_AGAIN_TICKS: u64 = 10;
@@ -124,24 +124,28 @@ impl Replica {
     /// An incarnation that asked succeeds the one that holds its node's place now, unless that one is still heard. Only
     /// where it is reached at the same address: two machines that both are node 1 would take turns.
     fn due_succession(&self) -> Option<Change> {
-        let joiners = self.joiners.values().filter(|joiner| {
-            let known = self.membership.members.contains_key(&joiner.member.raft_id);
-            !known
-        });
-        for joiner in joiners {
-            let id = joiner.member.raft_id;
+        for member in self.outside_joiners() {
+            let id = member.raft_id;
             let Some(former) = self.membership.incarnation(id.node()) else {
                 log::debug!("node {} is no member: it has to be added", id.node());
                 continue;
             };
-            let elsewhere = former.address != joiner.member.address;
+            let elsewhere = former.address != member.address;
             if elsewhere || self.hears(former.raft_id) || former.raft_id == self.config.own.raft_id {
                 continue;
             }
             let steps = vec![(Step::Remove, former.raft_id), (Step::AddLearner, id)];
-            return Some(Change { token: None, steps, members: vec![joiner.member.clone()] });
+            return Some(Change { token: None, steps, members: vec![member.clone()] });
         }
         None
+    }
+
+    /// The incarnations that asked and may be taken in. One that left since it asked never comes back: what it said last may
+    /// have come while it was being taken out.
+    pub(super) fn outside_joiners(&self) -> impl Iterator<Item = &Member> {
+        let Membership { members, removed, .. } = &self.membership;
+        let asked = self.joiners.values().map(|joiner| &joiner.member);
+        asked.filter(|member| !members.contains_key(&member.raft_id) && !removed.contains(&member.raft_id))
     }
 
     /// Whether an incarnation was heard from within an election timeout.

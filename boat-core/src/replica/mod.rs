@@ -328,8 +328,8 @@ impl Replica {
             PeerMessage::SnapshotOffer(offer) => self.on_snapshot_offer(from_raft_id, offer, outputs),
             PeerMessage::SnapshotAnswer(answer) => self.on_snapshot_answer(from_raft_id, &answer, outputs),
             PeerMessage::SnapshotPiece(piece) => self.on_snapshot_piece(from_raft_id, piece, outputs),
-            // Introductions are answered by the driver, which knows the genesis.
-            PeerMessage::Introduction(_) => {}
+            // Introductions are answered by the driver, which knows the genesis; refusals come as events.
+            PeerMessage::Introduction(_) | PeerMessage::Refused(_) => {}
             PeerMessage::Report(report) => self.on_report(from_raft_id, *report, outputs),
         }
         Ok(())

@@ -215,11 +215,8 @@ impl Replica {
 
     /// The incarnation outside the membership that asked to be taken in as `node`, from `address`.
     fn joiner(&self, node: NodeId, address: &str) -> Result<Member, MembershipRefusal> {
-        let outside = |member: &&Member| {
-            member.raft_id.node() == node && !self.membership.members.contains_key(&member.raft_id)
-        };
         let mut elsewhere = None;
-        for member in self.joiners.values().map(|joiner| &joiner.member).filter(outside) {
+        for member in self.outside_joiners().filter(|member| member.raft_id.node() == node) {
             if member.address == address {
                 return Ok(member.clone());
             }

@@ -319,6 +319,38 @@ fn an_incarnation_that_asked_and_died_does_not_succeed_its_successor() {
 }
 
 #[test]
+fn an_incarnation_that_asks_while_it_is_taken_out_does_not_succeed_its_successor() {
+    let mut cluster = Cluster::new(3);
+    let leader = cluster.leader();
+    let wiped = NodeId((leader.0 + 1) % 3);
+    cluster.replicas.remove(&wiped);
+    cluster.tick(40);
+    let join = |cluster: &mut Cluster, incarnation: u64| {
+        let Member { raft_id, birth, address } = member(wiped.0, incarnation);
+        let message = PeerMessage::Join(Join { raft_id, birth, address });
+        cluster.input(leader, Input::Peer { from: wiped, from_raft_id: Some(raft_id), message });
+    };
+    cluster.stalled.insert(leader);
+    join(&mut cluster, 2);
+    cluster.tick(1);
+    let is_joint = |cluster: &Cluster| cluster.replicas[&leader].membership().is_joint();
+    for _ in 0..10 {
+        if !is_joint(&cluster) {
+            cluster.input(leader, Input::Persisted(u64::MAX));
+        }
+    }
+    assert!(is_joint(&cluster));
+    // It asked whether its damaged directory may go, and this comes late.
+    join(&mut cluster, 1);
+    cluster.stalled.clear();
+    cluster.input(leader, Input::Persisted(u64::MAX));
+    cluster.tick(25);
+    let after = cluster.replicas[&leader].membership();
+    assert!(!after.is_joint() && after.removed.contains(&member(wiped.0, 1).raft_id), "{after:?}");
+    assert_eq!(after.incarnation(wiped).map(|member| member.birth), Some(Birth(2)));
+}
+
+#[test]
 fn a_leader_hands_over_before_it_may_leave_and_the_last_two_must_stay() {
     let mut cluster = Cluster::new(3);
     let leader = cluster.leader();

@@ -72,7 +72,7 @@ impl Asking {
                     self.connected.remove(&node);
                 }
                 NodeInput::Introduced { said, .. } => self.addresses.hear_members(&said),
-                NodeInput::Replica(_) | NodeInput::Read(_) => {}
+                NodeInput::Replica(_) | NodeInput::Read(_) | NodeInput::Refused { .. } => {}
             }
         }
         allowed

@@ -10,6 +10,8 @@ use crate::replica::Input;
 
 /// How much likelier a process dies while a write is in flight, or a snapshot arrives.
 const CRASH_WHILE_WRITING: u32 = 10;
+/// How much rarer a backup is taken than put back.
+const BACKUP_EVERY: u32 = 20;
 /// How long a pause takes, at most, in milliseconds.
 const PAUSE_MS_MAX: u64 = 3_000;
 /// How long a backend is down or slow, at most, in milliseconds.
@@ -119,6 +121,9 @@ impl World {
         }
         if context.fault(options.rot_per_mille / 10) && node.running().is_some() {
             node.remember_file(context);
+        }
+        if context.fault(options.restore_per_mille / BACKUP_EVERY) && node.running().is_some() {
+            node.back_up(context);
         }
         if let Some(running) = node.running_mut()
             && context.fault(options.backend_trouble_per_mille)

@@ -66,6 +66,10 @@ faults! {
     BitRot,
     /// A log's file was as it had been some time before when its process came back.
     StaleFile,
+    /// A whole directory was as it had been some time before when its process came back.
+    OldDirectory,
+    /// A peer had heard more from a node than there was in its directory, and refused it.
+    OldDirectoryRefused,
     /// A directory was set aside because it had lost what it had acknowledged.
     SetAside,
     /// A process stood still for a while.

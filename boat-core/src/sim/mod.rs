@@ -20,6 +20,7 @@
 //! ```
 
 mod asking;
+mod backup;
 mod chaos;
 mod check;
 mod client;

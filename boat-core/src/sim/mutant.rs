@@ -31,6 +31,8 @@ mutants! {
     UnknownCalledDefinite,
     /// A node that lost its disk comes back under its former Raft id.
     KeepIdentityAfterWipe,
+    /// A node is let in whatever its directory lacks.
+    LetOldDirectoryIn,
     /// A model reads the local wall clock instead of log time.
     ReadWallClock,
     /// Whoever waits is given the outcome of another request of the same batch.

@@ -74,6 +74,12 @@ impl Network {
         }
     }
 
+    /// A process has ended, and with it the connections that it made.
+    pub(super) fn hang_up(&mut self, from: NodeId) {
+        let made = self.0.iter_mut().filter(|((maker, _), _)| *maker == from);
+        made.for_each(|(_, link)| link.connection = None);
+    }
+
     /// Sends, unless the link loses it.
     pub(super) fn send(&mut self, context: &mut Context, from: NodeId, to: NodeId, message: PeerMessage) {
         let Some(link) = self.0.get_mut(&(from, to)) else { return };

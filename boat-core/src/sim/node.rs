@@ -19,11 +19,11 @@ use super::waiters::{Attempt, Reply};
 use super::writer::{self, Armed, Trouble};
 use crate::apply::SessionLimits;
 use crate::directory::Directory;
-use crate::driver::Addresses;
+use crate::driver::{Addresses, FrontDesk};
 use crate::founding::{Founding, FoundingOutput};
 use crate::log::files::SimFiles;
 use crate::replica::{Failure, Input, OperationResult, RequestId};
-use crate::transport::{Introduction, PeerMessage};
+use crate::transport::{Hello, Introduction, PeerMessage, Refusal};
 use crate::{Birth, Error, Genesis, MemberList, NodeId, OperationToken, RaftId};
 
 /// How many inputs wait for a process, at most; messages beyond are dropped, as the inbox does.
@@ -42,6 +42,8 @@ pub(super) enum NodeInput {
     Propose { attempt: Attempt, id: RequestId, encoded: Bytes },
     /// Somebody reads.
     Read(Read),
+    /// A peer refuses to be connected.
+    Refused { by: NodeId, reason: Refusal },
 }
 
 /// How a process ends.
@@ -106,12 +108,18 @@ pub(super) struct Node {
     members: MemberList,
     joins: bool,
     pub(super) moves: u32,
-    disk: SimFiles,
+    /// Whom the process lets in, and what it has heard from them.
+    pub(super) desk: FrontDesk,
+    pub(super) disk: SimFiles,
     /// Whether no space is left on the disk.
     full: bool,
     /// Whether the log was damaged, and nobody has noticed yet.
     pub(super) rotten: bool,
     old_file: Option<OldFile>,
+    /// The disk as it was some time ago.
+    pub(super) backup: Option<SimFiles>,
+    /// Whether a backup is on the disk, and nobody has noticed yet.
+    pub(super) is_restored: bool,
     armed: Option<Armed>,
     inbox: Vec<NodeInput>,
     has_tick: bool,
@@ -133,10 +141,13 @@ impl Node {
             clock_offset_ms: 0,
             paused_until_ms: 0,
             members,
+            desk: desk(id, 0, Birth(0), 0),
             disk: SimFiles::new(),
             full: false,
             rotten: false,
             old_file: None,
+            backup: None,
+            is_restored: false,
             armed: None,
             inbox: Vec::new(),
             has_tick: false,
@@ -187,13 +198,9 @@ impl Node {
         if let Process::Running(running) = &mut self.process { Some(running) } else { None }
     }
 
-    /// What the process says of itself in handshakes.
-    pub(super) fn raft_id(&self) -> Option<RaftId> {
-        match &self.process {
-            Process::Running(running) => Some(running.raft_id),
-            Process::Asking(asking) => Some(asking.raft_id),
-            Process::Down | Process::Empty(_) => None,
-        }
+    /// Whether a process runs that looks for its place in the cluster: it is empty, or its directory may not be used.
+    pub(super) fn is_placeless(&self) -> bool {
+        matches!(self.process, Process::Empty(_) | Process::Asking(_))
     }
 
     /// Whether no space is left on the disk.
@@ -228,6 +235,21 @@ impl Node {
         }
     }
 
+    /// A backup takes the disk's place.
+    pub(super) fn put_back(&mut self, backup: SimFiles) {
+        self.disk = backup;
+        (self.rotten, self.is_restored, self.old_file) = (true, true, None);
+    }
+
+    /// The operator knows that the directory is an old one, and says so.
+    pub(super) fn mark_by_hand(&mut self) {
+        if self.full {
+            self.make_space();
+        }
+        // Where that fails, the disk is as it was, and so is what is known about it.
+        self.is_restored = Directory::mark_stale(&self.disk, Path::new("data"), "it is a backup").is_err();
+    }
+
     /// The directory lost what it had acknowledged: that is written into it. How the process ends.
     pub(super) fn mark_stale(&mut self, context: &mut Context, why: &str) -> Checked<Death> {
         let id = self.id;
@@ -238,7 +260,10 @@ impl Node {
         }
         let armed = self.running().map_or(self.armed, |running| running.writer.armed);
         match Directory::mark_stale(&self.disk, Path::new("data"), why) {
-            Ok(()) => Ok(Death::Kill),
+            Ok(()) => {
+                self.is_restored = false;
+                Ok(Death::Kill)
+            }
             Err(_) if self.full => Ok(Death::Kill),
             Err(error) => writer::judge(context, armed, &error).map(Death::of),
         }
@@ -270,7 +295,10 @@ impl Node {
         let opened = Directory::open(files, Path::new("data"), id, birth);
         context.after(context.now_ms % super::options::TICK_MS, Event::Tick(id, life));
         match opened {
-            Ok(directory) => self.enter(context, checker, directory),
+            Ok(directory) => {
+                self.desk = desk(id, life, directory.birth(), directory.boots());
+                self.enter(context, checker, directory)
+            }
             Err(error) => self.failed(context, &error),
         }
     }
@@ -281,16 +309,6 @@ impl Node {
         checker: &mut Checker,
         mut directory: Directory,
     ) -> Checked<Vec<Effect>> {
-        match directory.stale() {
-            Ok(None) => {}
-            Ok(Some(_)) => {
-                let birth = Birth(u128::from(context.word()) << 64 | u128::from(context.word()));
-                if let Err(error) = directory.set_aside(birth) {
-                    return self.failed(context, &error);
-                }
-            }
-            Err(error) => return self.failed(context, &error),
-        }
         if let Some((genesis, raft_id)) = self.remains.1.take()
             && directory.genesis().is_none()
             && let Err(error) = directory.adopt(genesis, raft_id)
@@ -301,6 +319,9 @@ impl Node {
         match (directory.stale(), genesis) {
             (Err(error), _) => return self.failed(context, &error),
             (Ok(Some(_)), None) => return self.begin_anew(context, checker, directory),
+            (Ok(Some(why)), _) if Directory::was_removed(&why) => {
+                return self.begin_anew(context, checker, directory);
+            }
             (Ok(Some(_)), Some((_, raft_id))) => {
                 self.ask(context, directory, raft_id);
                 return Ok(Vec::new());
@@ -331,8 +352,10 @@ impl Node {
         known: (Genesis, RaftId),
     ) -> Checked<Vec<Effect>> {
         let (place, raft_id) = ((self.id, self.life), known.1);
+        self.desk.joined(&known.0, raft_id);
         match Running::open(context, checker, &directory, &self.members, place, known) {
             Ok(mut running) => {
+                self.desk.opened(running.opened);
                 running.writer.armed = self.armed;
                 if let Some(model) = self.remains.0.take() {
                     running.replay.keep_model(&model)?;
@@ -344,6 +367,7 @@ impl Node {
             Err(Trouble::Log(error)) if error.is_loss() && self.rotten => {
                 let id = self.id;
                 context.note(u64::from(id.0), || format!("node {id} cannot use its log: {error}"));
+                self.is_restored = false;
                 self.ask(context, directory, raft_id);
                 Ok(Vec::new())
             }
@@ -355,6 +379,10 @@ impl Node {
 
     /// Asks the others whether they can do without what stands in the directory.
     fn ask(&mut self, context: &mut Context, directory: Directory, raft_id: RaftId) {
+        if let Some((genesis, raft_id)) = directory.genesis() {
+            self.desk.joined(genesis, *raft_id);
+        }
+        self.desk.asks(draw_birth(context));
         let asking = Asking::new(context, directory, raft_id, self.members.clone(), self.address.clone());
         self.process = Process::Asking(Box::new(asking));
     }
@@ -374,6 +402,8 @@ impl Node {
         context.count(Fault::SetAside);
         context.note(u64::from(id.0), || format!("node {id} sets its directory aside"));
         (self.rotten, self.old_file) = (false, None);
+        (self.is_restored, self.backup) = (false, None);
+        self.desk.reborn(directory.birth(), directory.boots());
         let mut effects = self.enter(context, checker, directory)?;
         effects.push(Effect::Adopted);
         Ok(effects)
@@ -435,6 +465,7 @@ impl Node {
                 context.count(Fault::Wipe);
                 self.disk = SimFiles::new();
                 (self.full, self.rotten, self.old_file) = (false, false, None);
+                (self.is_restored, self.backup) = (false, None);
                 // What documents ask for: a founder whose list is short by now must not found again.
                 self.joins = true;
             }
@@ -524,6 +555,11 @@ impl Node {
     }
 }
 
+/// What a process says of itself when it has opened its directory.
+fn desk(node: NodeId, life: Life, birth: Birth, boot: u64) -> FrontDesk {
+    FrontDesk::new(Hello { node, cluster: None, raft_id: None, birth, boot, nonce: life, log: None })
+}
+
 /// The name of a new directory.
 fn draw_birth(context: &mut Context) -> Birth {
     Birth(u128::from(context.word()) << 64 | u128::from(context.word()))
@@ -557,7 +593,7 @@ impl Empty {
                     effects.push(Effect::Answer(attempt, Reply::Failed(Failure::NoLeader)));
                 }
                 // A node without a cluster has nothing to show.
-                NodeInput::Replica(_) | NodeInput::Read(_) => {}
+                NodeInput::Replica(_) | NodeInput::Read(_) | NodeInput::Refused { .. } => {}
             }
         }
         self.addresses.changed();

@@ -1,11 +1,12 @@
 //! The operator: changes the membership, and who leads, while faults happen, and puts machines that came back elsewhere in
 //! their places once the faults are over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::context::Checked;
 use super::faults::Fault;
 use super::node::{Death, Node, NodeInput};
+use super::running::Running;
 use super::world::World;
 use crate::replica::{Input, OperationResult};
 use crate::{Membership, MembershipOperation as Operation, NodeId, OperationToken};
@@ -21,6 +22,8 @@ pub(super) struct Operator {
     latest: u128,
     /// On how many nodes each operation was asked for.
     asked: BTreeMap<OperationToken, u32>,
+    /// Whom it took out because their damaged directories were in the way.
+    taken_out: BTreeSet<NodeId>,
 }
 
 impl World {
@@ -31,17 +34,23 @@ impl World {
         latest.cloned()
     }
 
-    /// One node moves at a time, and only once all that run know where the others are; what has lost its disk knows no more
-    /// than its list.
+    /// One node moves at a time, and only once it knows where the others are, for good: what a machine forgets that nobody
+    /// finds at its former address, nobody can tell it. What has lost its disk knows no more than its list.
     pub(super) fn may_move(&self, id: NodeId, death: Death) -> bool {
         let Some(latest) = self.latest_membership() else { return false };
         let known =
             |node: &Node| latest.incarnation(node.id).is_none_or(|member| member.address == node.address);
         let current =
-            |node: &Node| node.running().is_some_and(|running| *running.replica.membership() == latest);
+            |node: &Node| node.running().is_some_and(|running| running.members_as_of == latest.index);
+        // Who was removed is told by those it finds.
+        let told = |node: &Node| {
+            let knows = |running: &Running| !latest.removed.contains(&running.raft_id);
+            latest.incarnation(node.id).is_some() || node.is_placeless() || node.running().is_some_and(knows)
+        };
         let founded = latest.index > 0 || self.checker.commit() > 0;
         let listed = death != Death::Wipe || self.nodes.values().all(|node| node.moves == 0);
-        founded && listed && self.nodes.values().all(known) && self.nodes.get(&id).is_some_and(current)
+        let others_know = self.nodes.values().all(|node| known(node) && told(node));
+        founded && listed && others_know && self.nodes.get(&id).is_some_and(current)
     }
 
     /// Asks for something.
@@ -102,9 +111,12 @@ impl World {
     pub(super) fn settle_places(&mut self) {
         let Some(members) = self.latest_membership() else { return };
         let misplaced = self.nodes.values().filter_map(|node| {
-            let running = node.running()?;
             let place = members.incarnation(node.id)?;
-            let outside = running.replica.outside().is_some() && place.raft_id != running.raft_id;
+            // It may have moved before it lost its disk, and be found by nobody.
+            let outside = match node.running() {
+                Some(running) => running.replica.outside().is_some() && place.raft_id != running.raft_id,
+                None => node.is_placeless(),
+            };
             (outside && place.address != node.address).then(|| (node.id, node.address.clone()))
         });
         for (node, address) in misplaced.collect::<Vec<_>>() {
@@ -128,7 +140,22 @@ impl World {
     pub(super) fn remove_blocking(&mut self) {
         for node in self.blocking() {
             self.operator.latest += 1;
+            self.operator.taken_out.insert(node);
             self.ask_for(OperationToken(self.operator.latest), &Operation::Remove { node });
+        }
+        self.add_again();
+    }
+
+    /// Whoever was taken out to be set right is a member again once it is there.
+    fn add_again(&mut self) {
+        let Some(members) = self.latest_membership() else { return };
+        let returned = self.operator.taken_out.iter().filter_map(|id| self.nodes.get(id)).filter(|node| {
+            members.incarnation(node.id).is_none()
+                && node.running().is_some_and(|running| running.replica.outside().is_some())
+        });
+        for (node, address) in returned.map(|node| (node.id, node.address.clone())).collect::<Vec<_>>() {
+            self.operator.latest += 1;
+            self.ask_for(OperationToken(self.operator.latest), &Operation::Add { node, address });
         }
     }
 }

@@ -51,6 +51,9 @@ pub struct Options {
     pub disk_full_per_mille: u32,
     /// How likely the files of a log are damaged while its process is down, where the others can do without them.
     pub rot_per_mille: u32,
+    /// How likely a process finds an older backup of its disk when it starts, where the others can do without the disk and can
+    /// tell.
+    pub restore_per_mille: u32,
     /// How likely a node is paused, at each drawing of faults.
     pub pause_per_mille: u32,
     /// How long a sync takes, at most.
@@ -123,6 +126,8 @@ impl Options {
         let operate_per_mille = one_of(&mut members, &[0, 0, 5, 20]);
         let spares = if operate_per_mille > 0 { one_of(&mut members, &[0, 1, 2, 3]) } else { 0 };
         let move_per_mille = one_of(&mut members, &[0, 0, 100, 400]);
+        let mut restores = ChaCha8Rng::seed_from_u64(seed);
+        restores.set_stream(3);
         let founders = one_of(draw, &[1_u16, 2, 3, 3, 3, 3, 3, 4, 5, 5, 7]);
         Options {
             seed,
@@ -168,6 +173,7 @@ impl Options {
             leader_cut_per_mille: one_of(draw, &[0, 1, 3]),
             disk_full_per_mille: one_of(draw, &[0, 0, 1, 3]),
             rot_per_mille: one_of(draw, &[0, 100, 500]),
+            restore_per_mille: one_of(&mut restores, &[0, 0, 100, 500]),
             mutant: None,
             keeps_trace: false,
             verbose: false,

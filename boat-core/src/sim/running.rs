@@ -19,7 +19,7 @@ use crate::replica::{
     Failure, Fatal, Input, KeptSnapshot, Output, Replica, ReplicaConfig, ReplicaStart, RequestId,
 };
 use crate::snapshot::Job;
-use crate::transport::{Hold, Introduction, PeerMessage};
+use crate::transport::{Hold, Introduction, LogEnd, PeerMessage, Refusal};
 use crate::{Genesis, Member, MemberList, Membership, NodeId, RaftId};
 
 /// One output in so many is a process's last, where processes die at all.
@@ -52,6 +52,10 @@ pub(super) struct Running {
     awaited: u64,
     quarantine_file: QuarantineFile,
     pub(super) genesis: Genesis,
+    /// What the log held when it was opened.
+    pub(super) opened: LogEnd,
+    /// The entry as of which a membership was handed on last: it is durable.
+    pub(super) members_as_of: u64,
     /// Reads that wait until enough is applied.
     pub(super) due: Due,
     life: Life,
@@ -88,6 +92,8 @@ impl Running {
         let snapshots =
             Snapshots::open(context, directory, (node, life), cluster, &mut recovered, decisions)?;
         checker.proven(raft_id, recovered.hard_state.commit)?;
+        let opened = LogEnd { term: recovered.hard_state.term, last_index: recovered.last_index };
+        let members_as_of = recovered.membership.index;
         let (models, committed) = (context.models.clone(), recovered.hard_state.commit);
         let mut replay = Replay::new(models, node, genesis.limits, committed, quarantine);
         replay.restore(context, checker, &snapshots.store)?;
@@ -129,6 +135,8 @@ impl Running {
             awaited: 0,
             quarantine_file,
             genesis,
+            opened,
+            members_as_of,
             due: Due::default(),
             life,
             reader,
@@ -157,19 +165,16 @@ impl Running {
                 }
                 NodeInput::Replica(input) => self.mutated(context, input),
                 NodeInput::Introduced { from, said } if said.asks => {
-                    if let Some(address) = said.members.address(from) {
-                        let urgent = self.replica.membership().incarnation(from).is_none();
-                        self.addresses.hear(from, address.to_owned(), urgent);
-                    }
-                    let members = self.replica.membership().members.values();
-                    let members = members.map(|member| (member.raft_id.node(), member.address.clone()));
-                    let own = self.own_introduction.clone();
-                    let members = MemberList::new(members).unwrap_or_else(|_| own.members.clone());
-                    let said = Box::new(Introduction { members, ..own });
-                    effects.push(Effect::Send(from, PeerMessage::Introduction(said)));
+                    effects.push(self.introduce(from, &said));
                     continue;
                 }
                 NodeInput::Introduced { .. } => continue,
+                NodeInput::Refused { by, reason: Refusal::StaleDirectory } => {
+                    context.count(Fault::OldDirectoryRefused);
+                    effects.push(Effect::Unusable(format!("node {by} has heard more of it")));
+                    return Ok(effects);
+                }
+                NodeInput::Refused { .. } => continue,
                 NodeInput::Propose { attempt, id, encoded } => {
                     self.waiters.wait(id.clone(), attempt);
                     let within_ticks = 20 + context.up_to(80);
@@ -213,6 +218,19 @@ impl Running {
         self.answer_reads(context, checker)?;
         self.write(context, &mut effects)?;
         Ok(effects)
+    }
+
+    /// Somebody looks for the cluster, and is told.
+    fn introduce(&mut self, to: NodeId, said: &Introduction) -> Effect {
+        if let Some(address) = said.members.address(to) {
+            let urgent = self.replica.membership().incarnation(to).is_none();
+            self.addresses.hear(to, address.to_owned(), urgent);
+        }
+        let members = self.replica.membership().members.values();
+        let members = members.map(|member| (member.raft_id.node(), member.address.clone()));
+        let own = self.own_introduction.clone();
+        let members = MemberList::new(members).unwrap_or_else(|_| own.members.clone());
+        Effect::Send(to, PeerMessage::Introduction(Box::new(Introduction { members, ..own })))
     }
 
     /// What the books and the addresses have to know of an input.
@@ -324,6 +342,7 @@ impl Running {
             Output::Membership(membership) => {
                 context.count(Fault::ChangeOfMembers);
                 self.addresses.set_membership(&membership);
+                self.members_as_of = membership.index;
                 let node = self.node;
                 context.note(membership.index, || describe(node, &membership));
                 self.snapshots.memberships.push(membership.clone());

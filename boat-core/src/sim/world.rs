@@ -9,6 +9,7 @@ use super::context::{Checked, Context};
 use super::faults::Fault;
 use super::heal::Healing;
 use super::model::Models;
+use super::mutant::Mutant;
 use super::network::{Connection, Network, Packet};
 use super::node::{Death, Effect, Node, NodeInput};
 use super::operator::Operator;
@@ -16,7 +17,7 @@ use super::options::{Options, TICK_MS};
 use super::queue::Event;
 use super::waiters::{Attempt, Reply};
 use crate::replica::{Failure, Input};
-use crate::transport::PeerMessage;
+use crate::transport::{PeerMessage, Reception, Refusal};
 use crate::{MemberList, NodeId};
 
 /// How often faults are drawn, in milliseconds.
@@ -194,6 +195,11 @@ impl World {
     }
 
     fn start(&mut self, id: NodeId) -> Checked {
+        if self.nodes.get(&id).is_none_or(|node| !node.is_down()) {
+            return Ok(());
+        }
+        self.draw_backup(id);
+        self.own_up();
         let Some(node) = self.nodes.get_mut(&id).filter(|node| node.is_down()) else { return Ok(()) };
         let effects = node.start(&mut self.context, &mut self.checker)?;
         self.carry_out(id, effects)
@@ -233,12 +239,14 @@ impl World {
         let Some(node) = self.nodes.get_mut(&id) else { return };
         let was_member = node.running().is_some();
         let death = node.die(&mut self.context, death, may_move);
+        self.network.hang_up(id);
         let rots = death == Death::Kill && was_member && sufficient && !node.rotten;
         if rots && self.context.fault(self.context.options.rot_per_mille) {
             node.rot(&mut self.context);
         }
         let wait_ms = if self.context.faulty { 1 + self.context.up_to(DOWN_MS_MAX) } else { 1 };
         self.context.after(wait_ms, Event::Start(id));
+        self.own_up();
     }
 
     fn deliver(&mut self, packet: Packet) {
@@ -246,6 +254,9 @@ impl World {
         let Some(node) = self.nodes.get_mut(&to) else { return };
         if !self.network.delivers(&packet, node.life) {
             return;
+        }
+        if node.running().is_some() {
+            node.desk.heard(packet.connection.raft_id, &packet.message);
         }
         let input = match packet.message {
             PeerMessage::Introduction(said) => NodeInput::Introduced { from, said },
@@ -266,7 +277,7 @@ impl World {
         if own.is_down() || own.is_paused(now_ms) || !self.network.is_open(from, to) {
             return;
         }
-        let (own_life, raft_id) = (own.life, own.raft_id());
+        let own_life = own.life;
         let (peer_down, peer_life, peer_paused) = (peer.is_down(), peer.life, peer.is_paused(now_ms));
         let dialed = own.dials(to);
         let reached = dialed == Some(peer.address.as_str());
@@ -281,13 +292,31 @@ impl World {
             None if !dials => return,
             None if absent => Input::Disconnected { node: to, refused: true },
             None if peer_paused => return,
-            None => {
-                let connection = Connection { from_life: own_life, to_life: peer_life, raft_id };
-                self.network.connect(from, to, Some(connection));
-                Input::Connected(to)
-            }
+            None => match self.greet(own, peer) {
+                Ok(connection) => {
+                    self.network.connect(from, to, Some(connection));
+                    Input::Connected(to)
+                }
+                Err((refused, reason)) => {
+                    let by = if refused == from { to } else { from };
+                    if let Some(node) = self.nodes.get_mut(&refused) {
+                        node.put(&mut self.context, NodeInput::Refused { by, reason });
+                    }
+                    return;
+                }
+            },
         };
         self.put(from, NodeInput::Replica(input));
+    }
+
+    /// A handshake: both sides judge each other. The connection; or who is refused, and why.
+    fn greet(&self, own: &Node, peer: &Node) -> Result<Connection, (NodeId, Refusal)> {
+        let hello = own.desk.hello();
+        let lets_all_in = self.context.options.mutant == Some(Mutant::LetOldDirectoryIn);
+        let refused = |judged: Result<(), Refusal>| if lets_all_in { Ok(()) } else { judged };
+        refused(peer.desk.judge(&hello)).map_err(|reason| (own.id, reason))?;
+        refused(own.desk.judge(&peer.desk.hello())).map_err(|reason| (peer.id, reason))?;
+        Ok(Connection { from_life: own.life, to_life: peer.life, raft_id: hello.raft_id })
     }
 
     /// A node says something else of itself now: all its connections are closed.

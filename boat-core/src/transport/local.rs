@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Hello, PeerEvent, PeerInbox, PeerLinks, PeerMessage, Reception, Transport, TransportError};
+use super::{
+    Hello, PeerEvent, PeerInbox, PeerLinks, PeerMessage, Reception, Refusal, Transport, TransportError,
+};
 use crate::NodeId;
 
 /// A network within one process: every [`LocalTransport`] made from it reaches every other. Links can be cut, one way each.
@@ -14,6 +16,14 @@ pub struct LocalNetwork(Arc<Mutex<Stations>>);
 struct Stations {
     stations: BTreeMap<NodeId, Station>,
     cut: BTreeSet<(NodeId, NodeId)>,
+}
+
+/// What came of a handshake.
+enum Greeted {
+    /// The peer accepted us, and we it; or it refuses us.
+    Judged(Result<Hello, Refusal>),
+    /// The peer accepted us, and we refuse it.
+    Unwelcome(Refusal),
 }
 
 struct Station {
@@ -67,6 +77,14 @@ impl Stations {
         for from in &nodes {
             for to in &nodes {
                 let Some((hello, answer)) = self.greet(*from, *to) else { continue };
+                let answer = match answer {
+                    Greeted::Judged(answer) => answer,
+                    Greeted::Unwelcome(reason) => {
+                        let refused = PeerEvent::Refused { node: *from, reason };
+                        events.extend(self.stations.get(to).map(|station| (station.inbox.clone(), refused)));
+                        continue;
+                    }
+                };
                 if let Some(station) = self.stations.get_mut(from) {
                     let event = match answer {
                         Ok(peer) => {
@@ -82,8 +100,8 @@ impl Stations {
         events
     }
 
-    /// One handshake: our hello, and the peer's or its refusal. `None` where there is nothing to do.
-    fn greet(&self, from: NodeId, to: NodeId) -> Option<(Hello, Result<Hello, super::Refusal>)> {
+    /// One handshake: our hello, and what came of it. `None` where there is nothing to do.
+    fn greet(&self, from: NodeId, to: NodeId) -> Option<(Hello, Greeted)> {
         let ours = self.stations.get(&from)?;
         let theirs = self.stations.get(&to)?;
         if from == to || !ours.peers.contains(&to) || ours.links.contains_key(&to) {
@@ -91,11 +109,12 @@ impl Stations {
         }
         let (hello, peer) = (ours.reception.hello(), theirs.reception.hello());
         let judged = theirs.reception.judge(&hello);
-        if judged.is_ok() && ours.reception.judge(&peer).is_err() {
-            // We do not want it: no connection, and nobody has refused us.
-            return None;
+        if judged.is_ok()
+            && let Err(reason) = ours.reception.judge(&peer)
+        {
+            return Some((hello, Greeted::Unwelcome(reason)));
         }
-        Some((hello, judged.map(|()| peer)))
+        Some((hello, Greeted::Judged(judged.map(|()| peer))))
     }
 
     fn disconnect(&mut self, node: NodeId) {

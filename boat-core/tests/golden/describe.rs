@@ -84,6 +84,7 @@ pub(crate) fn message(message: &PeerMessage) -> Option<String> {
                 other => format!("forwards {other:?}"),
             }
         }
+        PeerMessage::Refused(reason) => format!("refused: {reason}"),
         PeerMessage::ForwardRefused(refused) => match refused.reason {
             ForwardRefusal::NotLeader => "does not lead".to_owned(),
             ForwardRefusal::Overloaded => "is overloaded".to_owned(),

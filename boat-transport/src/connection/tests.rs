@@ -1,5 +1,6 @@
 use std::sync::Mutex;
 
+use boat_core::transport::PeerMessage;
 use boat_core::{Birth, ClusterId};
 use tokio::io::{DuplexStream, duplex};
 
@@ -27,7 +28,7 @@ const STALE_BOOT: u64 = 0;
 impl Reception for Host {
     fn hello(&self) -> Hello {
         let cluster = Some(ClusterId(self.cluster));
-        Hello { node: self.node, cluster, raft_id: None, birth: Birth(5), boot: 1, nonce: 9 }
+        Hello { node: self.node, cluster, raft_id: None, birth: Birth(5), boot: 1, nonce: 9, log: None }
     }
 
     fn judge(&self, peer: &Hello) -> Result<(), Refusal> {
@@ -86,6 +87,21 @@ async fn each_refusal_is_heard_by_the_dialer() {
         assert!(matches!(dialed, Err(HandshakeError::RefusedThere(refusal)) if refusal == expected));
         assert!(matches!(welcomed, Err(HandshakeError::RefusedHere(refusal)) if refusal == expected));
     }
+}
+
+#[tokio::test]
+async fn who_answers_a_dialer_and_is_refused_is_told_so() {
+    let (near, far) = duplex(LIMIT);
+    let dial = async { Connection::new(near).dial(NodeId(2), &Host::new(1, 77), WITHIN).await };
+    let (old, mut connection) = (Stale(Host::new(2, 77)), Connection::new(far));
+    let welcome = async {
+        connection.welcome(&old, WITHIN).await.unwrap();
+        let parting = connection.read_frame(LIMIT).await.unwrap().unwrap();
+        assert_eq!(crate::wire::decode(parting).unwrap(), PeerMessage::Refused(Refusal::StaleDirectory));
+        assert!(connection.read_frame(LIMIT).await.unwrap().is_none());
+    };
+    let (dialed, ()) = tokio::join!(dial, welcome);
+    assert!(matches!(dialed, Err(HandshakeError::RefusedHere(Refusal::StaleDirectory))));
 }
 
 /// Answers a dialer with `answer`, whatever it says.

@@ -1,7 +1,7 @@
 //! The two messages of the handshake.
 
 use boat_core::NodeId;
-use boat_core::transport::{Hello, Refusal};
+use boat_core::transport::{Hello, LogEnd, Refusal};
 use bytes::Bytes;
 use prost::Message;
 
@@ -66,6 +66,7 @@ fn encode_hello(hello: &Hello) -> proto::Hello {
         birth: names::u128_to_bytes(hello.birth.0),
         boot: hello.boot,
         nonce: hello.nonce,
+        log: hello.log.map(|LogEnd { term, last_index }| proto::LogEnd { term, last_index }),
     }
 }
 
@@ -82,10 +83,11 @@ fn decode_hello(hello: &proto::Hello) -> Result<Hello, Malformed> {
         birth: names::birth(&hello.birth)?,
         boot: hello.boot,
         nonce: hello.nonce,
+        log: hello.log.map(|proto::LogEnd { term, last_index }| LogEnd { term, last_index }),
     })
 }
 
-fn encode_refusal(refusal: Refusal) -> proto::Refusal {
+pub(super) fn encode_refusal(refusal: Refusal) -> proto::Refusal {
     match refusal {
         Refusal::OtherCluster => proto::Refusal::OtherCluster,
         Refusal::WrongNode => proto::Refusal::WrongNode,
@@ -95,7 +97,7 @@ fn encode_refusal(refusal: Refusal) -> proto::Refusal {
     }
 }
 
-fn decode_refusal(number: i32) -> Result<Refusal, Malformed> {
+pub(super) fn decode_refusal(number: i32) -> Result<Refusal, Malformed> {
     match proto::Refusal::try_from(number) {
         Ok(proto::Refusal::OtherCluster) => Ok(Refusal::OtherCluster),
         Ok(proto::Refusal::WrongNode) => Ok(Refusal::WrongNode),

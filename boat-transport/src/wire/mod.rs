@@ -67,6 +67,9 @@ impl From<PeerMessage> for Outgoing {
                 payload.push(request);
                 Kind::Forward(proto::Forward { ticket })
             }
+            PeerMessage::Refused(reason) => {
+                Kind::Refused(proto::Refused { reason: hello::encode_refusal(reason).into() })
+            }
             PeerMessage::ForwardRefused(ForwardRefused { ticket, reason }) => {
                 let reason = match reason {
                     ForwardRefusal::NotLeader => proto::ForwardRefusal::NotLeader,
@@ -123,6 +126,7 @@ fn message(envelope: proto::Envelope, payload: &mut Payload) -> Result<PeerMessa
         Kind::Forward(proto::Forward { ticket }) => {
             PeerMessage::Forward(Forward { ticket, request: payload.take_rest() })
         }
+        Kind::Refused(proto::Refused { reason }) => PeerMessage::Refused(hello::decode_refusal(reason)?),
         Kind::ForwardRefused(proto::ForwardRefused { ticket, reason }) => {
             let reason = match proto::ForwardRefusal::try_from(reason) {
                 Ok(proto::ForwardRefusal::NotLeader) => ForwardRefusal::NotLeader,

@@ -3,8 +3,8 @@ use boat_core::digest::Digest;
 use boat_core::log::{EntryKind, LogEntry};
 use boat_core::transport::{
     Ailments, CHECKPOINTS_MAX, Checkpoint, ConsensusKind, ConsensusMessage, HOLDS_MAX, Hello, Hold,
-    Introduction, Join, Operate, OperateAnswer, Outside, Refusal, Report, SnapshotAnswer, SnapshotName,
-    SnapshotOffer, SnapshotPiece, Verdict,
+    Introduction, Join, LogEnd, Operate, OperateAnswer, Outside, Refusal, Report, SnapshotAnswer,
+    SnapshotName, SnapshotOffer, SnapshotPiece, Verdict,
 };
 use boat_core::{
     Birth, ClusterId, Genesis, Member, MemberList, MembershipOperation, MembershipRefusal, NodeId,
@@ -236,6 +236,7 @@ fn any_message() -> impl Strategy<Value = PeerMessage> {
             let reason = [NotLeader, Overloaded, DiskFull][reason];
             PeerMessage::ForwardRefused(ForwardRefused { ticket, reason })
         }),
+        (0..REFUSALS.len()).prop_map(|reason| PeerMessage::Refused(REFUSALS[reason])),
         (raft_id(), any::<u64>())
             .prop_map(|(raft_id, ticket)| PeerMessage::LeaveQuestion { raft_id, ticket }),
         any::<(u64, bool)>().prop_map(|(ticket, allowed)| PeerMessage::LeaveAnswer { ticket, allowed }),
@@ -246,14 +247,16 @@ fn any_message() -> impl Strategy<Value = PeerMessage> {
 
 fn hello() -> impl Strategy<Value = Hello> {
     let raft_random = prop::option::of(any::<u64>());
-    (any::<u16>(), prop::option::of(any::<u128>()), raft_random, any::<(u128, u64, u64)>()).prop_map(
-        |(node, cluster, raft_random, (birth, boot, nonce))| Hello {
+    let log = any::<Option<(u64, u64)>>();
+    (any::<u16>(), prop::option::of(any::<u128>()), raft_random, any::<(u128, u64, u64)>(), log).prop_map(
+        |(node, cluster, raft_random, (birth, boot, nonce), log)| Hello {
             node: NodeId(node),
             cluster: cluster.map(ClusterId),
             raft_id: raft_random.map(|random| RaftId::new(NodeId(node), random)),
             birth: Birth(birth),
             boot,
             nonce,
+            log: log.map(|(term, last_index)| LogEnd { term, last_index }),
         },
     )
 }

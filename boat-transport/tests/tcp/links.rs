@@ -275,3 +275,11 @@ async fn a_taken_port_is_named() {
     let error = TcpTransport::bind("nowhere").await.unwrap_err().to_string();
     assert!(error.contains("nowhere"), "{error}");
 }
+
+#[tokio::test]
+async fn one_that_is_dialed_hears_that_it_is_refused() {
+    let (near, mut far) = (Peer::start(0).await, Peer::start(1).await);
+    far.host.grow_old();
+    near.dial(1, &far.address);
+    assert!(far.link_event().await.starts_with("0 refuses: its directory is stale"));
+}

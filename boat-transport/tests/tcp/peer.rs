@@ -17,6 +17,9 @@ pub(crate) const WITHIN: Duration = Duration::from_secs(20);
 /// The cluster that [`Host`]s accept, beside peers that know of none.
 pub(crate) const CLUSTER: ClusterId = ClusterId(77);
 
+/// A start that every host takes for that of an old directory.
+pub(crate) const OLD_BOOT: u64 = 0;
+
 /// A node's side of the handshake.
 pub(crate) struct Host(Mutex<Hello>);
 
@@ -25,7 +28,20 @@ impl Host {
     pub(crate) fn new(node: u16) -> Arc<Self> {
         let birth = Birth(u128::from(node));
         let node = NodeId(node);
-        Arc::new(Host(Mutex::new(Hello { node, cluster: None, raft_id: None, birth, boot: 1, nonce: 3 })))
+        Arc::new(Host(Mutex::new(Hello {
+            node,
+            cluster: None,
+            raft_id: None,
+            birth,
+            boot: 1,
+            nonce: 3,
+            log: None,
+        })))
+    }
+
+    /// The node comes back with an old directory.
+    pub(crate) fn grow_old(&self) {
+        self.0.lock().unwrap().boot = OLD_BOOT;
     }
 
     /// The node joins `cluster`.
@@ -42,6 +58,9 @@ impl Reception for Host {
     }
 
     fn judge(&self, peer: &Hello) -> Result<(), Refusal> {
+        if peer.boot == OLD_BOOT {
+            return Err(Refusal::StaleDirectory);
+        }
         let foreign = peer.cluster.is_some_and(|cluster| cluster != CLUSTER);
         if foreign { Err(Refusal::OtherCluster) } else { Ok(()) }
     }

@@ -13,6 +13,7 @@ use crate::{Membership, OperationToken, RaftId};
 const AGREE: &str = "promise S11: all agree on the membership";
 const OVERLAP: &str = "promise S11: majorities of successive memberships overlap";
 const REMOVED: &str = "promise S11: who was removed raises no term";
+const NEVER_BACK: &str = "promise S11: who was removed never comes back";
 const ISOLATED: &str = "promise S11: who hears nothing raises the term once at most";
 const REFUSED: &str = "promise S7: a refused operation is not carried out";
 /// How long what was sent before a removal was known everywhere may be under way.
@@ -43,6 +44,8 @@ impl Memberships {
         if let Some((_, before)) = self.by_index.range(..index).next_back() {
             require(overlap(before, membership), OVERLAP, || format!("{before:?}, then {membership:?}"))?;
         }
+        let back = membership.members.keys().find(|id| membership.removed.contains(id));
+        require(back.is_none(), NEVER_BACK, || format!("{back:?} is a member again as of {index}"))?;
         let tokens: BTreeSet<_> = membership.tokens.iter().collect();
         require(tokens.len() == membership.tokens.len(), REFUSED, || format!("twice: {membership:?}"))?;
         let refused = membership.tokens.iter().find(|token| self.refused.contains(token));

@@ -80,6 +80,8 @@ struct Writing {
 struct Disk {
     synced: Image,
     writing: VecDeque<Writing>,
+    /// Whether another, older disk stands in its place.
+    is_another: bool,
 }
 
 /// What all disks must hold.
@@ -112,6 +114,10 @@ impl Memory {
     pub(super) fn opened(&mut self, id: RaftId, recovered: &Recovered) -> Checked {
         let disk = self.0.entry(id).or_default();
         let found = Image::of(recovered);
+        if disk.is_another {
+            *disk = Disk { synced: found, ..Disk::default() };
+            return Ok(());
+        }
         let mut expected = disk.synced.clone();
         let mut writes = disk.writing.iter();
         while expected != found {
@@ -133,8 +139,13 @@ impl Memory {
             };
             expected.apply(next);
         }
-        *disk = Disk { synced: expected, writing: VecDeque::new() };
+        *disk = Disk { synced: expected, ..Disk::default() };
         Ok(())
+    }
+
+    /// An older disk takes the place of this one.
+    pub(super) fn went_back(&mut self, id: RaftId) {
+        self.0.entry(id).or_default().is_another = true;
     }
 
     /// The term of an entry that is on the disk for good.

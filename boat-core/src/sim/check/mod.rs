@@ -91,6 +91,13 @@ impl Checker {
         })
     }
 
+    /// An incarnation comes back with its disk as it was some time before: it must not vote any more.
+    pub(super) fn went_back(&mut self, id: RaftId) {
+        self.memory.went_back(id);
+        self.votes.went_back(id);
+        self.terms.remove(&id);
+    }
+
     /// A snapshot has proved to a process that opened its log that this much was committed.
     pub(super) fn proven(&mut self, id: RaftId, commit: u64) -> Checked {
         self.commits.opened(id, commit);

@@ -85,6 +85,14 @@ impl NameChange {
         }
     }
 
+    /// What is under the new name.
+    pub(super) fn content(&self) -> Option<u64> {
+        match self {
+            NameChange::Put(_, content) | NameChange::Move(_, _, content) => Some(*content),
+            NameChange::Gone(_) => None,
+        }
+    }
+
     pub(super) fn in_directory(&self, directory: &Path) -> bool {
         match self {
             NameChange::Put(path, _) | NameChange::Gone(path) => path.parent() == Some(directory),

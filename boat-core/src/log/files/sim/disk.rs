@@ -39,7 +39,10 @@ impl Disk {
         self.life += 1;
         self.stopped = false;
         self.armed = None;
-        let used: BTreeSet<u64> = self.names.values().chain(self.names_synced.values()).copied().collect();
+        let named = self.names.values().chain(self.names_synced.values()).copied();
+        // A loss of power may bring back a name whose end was not synced.
+        let unsynced = self.names_unsynced.iter().filter_map(NameChange::content);
+        let used: BTreeSet<u64> = named.chain(unsynced).collect();
         self.contents.retain(|id, _| used.contains(id));
     }
 

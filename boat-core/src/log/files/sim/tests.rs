@@ -104,3 +104,20 @@ fn a_directory_moves_with_what_it_holds() {
     disk.kill();
     assert_eq!(disk.contents(Path::new("e/x")).unwrap(), b"x");
 }
+
+#[test]
+fn a_file_whose_removal_a_crash_undoes_can_be_opened() {
+    let mut is_back = false;
+    for seed in 0..20 {
+        let disk = disk();
+        disk.create(path()).unwrap();
+        disk.remove(path()).unwrap();
+        disk.kill();
+        disk.crash(seed);
+        for name in disk.list(Path::new("d")).unwrap() {
+            is_back = true;
+            assert_eq!(disk.open(&Path::new("d").join(name)).unwrap().len().unwrap(), 0);
+        }
+    }
+    assert!(is_back);
+}

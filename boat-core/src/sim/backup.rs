@@ -1,0 +1,127 @@
+//! A whole old directory: where a node's disk was, there is a backup of it (design D13).
+//!
+//! That must be recognized by what others have heard from the node since, before it takes part in an election. So a backup is
+//! put back only where those it could win a majority with include somebody who can tell. When so many of these end that
+//! nobody could any more, the operator says what he did: of the others, one cannot ask more.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::context::Context;
+use super::faults::Fault;
+use super::node::{Death, Node};
+use super::world::World;
+use crate::directory::Directory;
+use crate::log::files::SimFiles;
+use crate::log::{Log, LogConfig};
+use crate::transport::{Hello, LogEnd, Reception};
+use crate::{Birth, Membership, NodeId, RaftId};
+
+/// How often a newer backup takes the place of an older one.
+const NEWER_PER_MILLE: u32 = 200;
+/// A nonce that no process has.
+const NO_PROCESS: u64 = u64::MAX;
+
+/// What a backup holds.
+struct Contents {
+    raft_id: RaftId,
+    /// What a process that starts from it says of itself.
+    hello: Hello,
+    membership: Membership,
+}
+
+/// Looks into a backup as a process does that starts from it.
+fn look_into(node: NodeId, backup: &SimFiles) -> Option<Contents> {
+    let files = Arc::new(backup.copy());
+    let directory = Directory::open(files.clone(), Path::new("data"), node, Birth(0)).ok()?;
+    let (genesis, raft_id) = directory.genesis()?.clone();
+    let opened = Log::open(files, &directory.log_path(), LogConfig::default(), genesis.membership());
+    let (_, recovered) = opened.ok()?;
+    let log = LogEnd { term: recovered.hard_state.term, last_index: recovered.last_index };
+    let hello = Hello {
+        node,
+        cluster: Some(genesis.cluster),
+        raft_id: Some(raft_id),
+        birth: directory.birth(),
+        boot: directory.boots(),
+        nonce: NO_PROCESS,
+        log: Some(log),
+    };
+    Some(Contents { raft_id, hello, membership: recovered.membership })
+}
+
+impl Node {
+    /// Keeps a copy of the whole disk, as it is now.
+    pub(super) fn back_up(&mut self, context: &mut Context) {
+        if !self.rotten && (self.backup.is_none() || context.chance(NEWER_PER_MILLE)) {
+            self.backup = Some(self.disk.copy());
+        }
+    }
+}
+
+impl World {
+    /// A process is about to start: maybe from a backup.
+    pub(super) fn draw_backup(&mut self, id: NodeId) {
+        let all_are_sound = self.nodes.values().all(|node| !node.rotten);
+        if !all_are_sound
+            || !self.others_suffice(id)
+            || !self.context.fault(self.context.options.restore_per_mille)
+        {
+            return;
+        }
+        let Some(node) = self.nodes.get(&id).filter(|node| !node.is_full()) else { return };
+        let Some(backup) = node.backup.as_ref().map(SimFiles::copy) else { return };
+        let Some(contents) = look_into(id, &backup) else { return };
+        if !self.is_recognizable(&contents.hello, &contents.membership) {
+            return;
+        }
+        self.context.count(Fault::OldDirectory);
+        let (boot, log) = (contents.hello.boot, contents.hello.log);
+        self.context.note(boot, || format!("node {id} finds a backup on its disk: start {boot}, {log:?}"));
+        self.checker.went_back(contents.raft_id);
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.put_back(backup);
+        }
+    }
+
+    /// Whether somebody can tell that a directory is an old one, among any of those with whom its node could be a majority.
+    fn is_recognizable(&self, hello: &Hello, membership: &Membership) -> bool {
+        let latest = self.latest_membership().unwrap_or_default();
+        let can_tell =
+            |node: &Node| node.id != hello.node && !node.is_down() && node.desk.takes_for_stale(hello);
+        let able: BTreeSet<NodeId> =
+            self.nodes.values().filter(|node| can_tell(node)).map(|node| node.id).collect();
+        let majority = |voters: &[RaftId]| {
+            let unable = voters.iter().filter(|id| !able.contains(&id.node())).count();
+            voters.is_empty() || unable > voters.len() / 2
+        };
+        let slips_through = |known: &Membership| majority(&known.voters) && majority(&known.voters_outgoing);
+        ![membership, &latest].into_iter().any(slips_through)
+    }
+
+    /// A process has ended, or begins: where nobody could tell any more that a directory is an old one, its operator does.
+    pub(super) fn own_up(&mut self) {
+        let Some(id) = self.nodes.values().find(|node| node.is_restored).map(|node| node.id) else { return };
+        let Some(node) = self.nodes.get(&id) else { return };
+        let is_recognizable = match node.running() {
+            Some(running) => self.is_recognizable(&node.desk.hello(), running.replica.membership()),
+            None => look_into(id, &node.disk)
+                .is_some_and(|contents| self.is_recognizable(&contents.hello, &contents.membership)),
+        };
+        if is_recognizable {
+            return;
+        }
+        self.context.note(u64::from(id.0), || format!("node {id}'s operator says that its disk is a backup"));
+        let runs = !node.is_down();
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.is_restored = false;
+        }
+        if runs {
+            self.die(id, Death::Kill);
+        }
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.mark_by_hand();
+        }
+    }
+}
