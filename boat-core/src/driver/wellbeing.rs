@@ -35,6 +35,8 @@ struct Predictor {
     life: u64,
     index: u64,
     position: u64,
+    /// How far its earlier lives had got: until then it is being rebuilt.
+    rebuilt_at: u64,
     is_held: bool,
     checkpoints: Checkpoints,
 }
@@ -214,9 +216,12 @@ impl Wellbeing {
     /// The predictor begins anew.
     pub(crate) fn fresh(&self) {
         self.wants_rebuild.store(false, Ordering::Release);
-        lock(&self.kept).quarantine.fresh();
+        let mut kept = lock(&self.kept);
+        kept.quarantine.fresh();
+        let rebuilt_at = kept.quarantine.passed();
+        drop(kept);
         let mut predictor = lock(&self.predictor);
-        *predictor = Predictor { life: predictor.life + 1, ..Predictor::default() };
+        *predictor = Predictor { life: predictor.life + 1, rebuilt_at, ..Predictor::default() };
     }
 
     /// The predictor begins anew, from a snapshot as of this position.
@@ -310,7 +315,8 @@ impl Wellbeing {
         let passed = kept.quarantine.passed();
         let ailments = Ailments::NONE
             .with(Ailment::BackendUnavailable, !is_available)
-            .with(Ailment::Rebuilding, predictor.position < passed)
+            // Not by what has passed by now: calls of the batch that runs have, and the applier says so only at its end.
+            .with(Ailment::Rebuilding, predictor.position < predictor.rebuilt_at)
             .with(Ailment::SyncHangs, self.sync_hangs())
             .with(Ailment::Holding, predictor.is_held);
         let report = Report {
@@ -399,18 +405,42 @@ mod tests {
         assert!(!long_ago.sync_hangs());
     }
 
-    #[test]
-    fn an_applier_that_was_given_up_counts_no_more() {
-        let wellbeing = Wellbeing::default();
-        let call = Call {
-            position: 1,
+    fn call(position: u64) -> Call {
+        Call {
+            position,
             predictions_before: 0,
             kind: crate::RequestKind::Predict,
             body: bytes::Bytes::new(),
             time_ms: 0,
             seed: 0,
-        };
-        let calls = [call];
+        }
+    }
+
+    #[test]
+    fn a_predictor_is_rebuilt_until_it_is_where_it_was_and_not_while_a_batch_runs() {
+        let wellbeing = Wellbeing::default();
+        let is_rebuilding =
+            || wellbeing.condition(true).report.ailments.iter().any(|ailment| ailment == Ailment::Rebuilding);
+        wellbeing.fresh();
+        assert!(!is_rebuilding());
+        for position in 1..=2 {
+            assert_eq!(wellbeing.begin(0, &[call(position)]), Run::Calls(1));
+            assert!(wellbeing.ended(0, &[call(position)]));
+            assert!(!is_rebuilding(), "it has run what was not published yet");
+            wellbeing.advanced(position, position, &Checkpoints::default());
+        }
+        wellbeing.fresh();
+        assert!(is_rebuilding());
+        wellbeing.advanced(1, 1, &Checkpoints::default());
+        assert!(is_rebuilding());
+        wellbeing.advanced(2, 2, &Checkpoints::default());
+        assert!(!is_rebuilding());
+    }
+
+    #[test]
+    fn an_applier_that_was_given_up_counts_no_more() {
+        let wellbeing = Wellbeing::default();
+        let calls = [call(1)];
         assert_eq!(wellbeing.begin(0, &calls), Run::Calls(1));
         assert_eq!(wellbeing.give_up_applier(Duration::from_secs(100)).unwrap(), None);
         assert_eq!(wellbeing.give_up_applier(Duration::ZERO).unwrap(), Some(1));
