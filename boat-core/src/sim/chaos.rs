@@ -188,12 +188,11 @@ impl World {
 
     /// Whether a majority of all nodes runs and votes on sound disks, without this one.
     pub(super) fn others_suffice(&self, id: NodeId) -> bool {
+        // Not as each takes it: who was removed may not know.
+        let latest = self.latest_membership().unwrap_or_default();
         let others = self.nodes.values().filter(|node| node.id != id);
         let settled = others.filter(|node| {
-            !node.rotten
-                && node
-                    .running()
-                    .is_some_and(|running| running.replica.membership().is_voter(running.raft_id))
+            !node.rotten && node.running().is_some_and(|running| latest.is_voter(running.raft_id))
         });
         settled.count() > self.nodes.len() / 2
     }
