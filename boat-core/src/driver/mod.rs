@@ -190,7 +190,8 @@ impl Driver {
     /// Runs until the node stops. Everybody who waits has been answered when it returns.
     pub(crate) fn run(mut self) -> Result<(), Error> {
         self.addresses.set_membership(self.replica.membership());
-        self.open_feed(self.replica.commit());
+        // Whatever was applied here was durable, but that it was committed need not have been.
+        self.open_feed(self.replica.last_index());
         let mut outputs = Vec::new();
         let ended = self.drive(&mut outputs);
         self.around.shared.stopping.store(true, Ordering::Release);

@@ -105,8 +105,8 @@ impl Quarantine {
         self.skipped = self.decisions.quarantined(1, position).collect();
     }
 
-    /// Up to this entry requests may have been answered already, by an earlier process or an earlier incarnation: the commit
-    /// that the log opened with, or the entry that made this incarnation a member.
+    /// Up to this entry requests may have been answered already, by an earlier process or an earlier incarnation: the last that
+    /// the log opened with (the commit that it opened with may be an old one), or the one that made this incarnation a member.
     pub fn doubt_up_to(&mut self, index: u64) {
         self.doubt_index.get_or_insert(index);
     }

@@ -111,7 +111,7 @@ impl Running {
             .map_err(|error| broken(node, &error))?;
         replica.restore_decisions(replay.quarantine.decisions().clone());
         if replica.is_member() {
-            replay.open(committed);
+            replay.open(opened.last_index);
         }
         let own_introduction = Introduction {
             birth: directory.birth(),

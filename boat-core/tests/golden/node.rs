@@ -75,7 +75,7 @@ impl Node {
             waiting: BTreeMap::new(),
         };
         saved.into_iter().for_each(|saved| node.restore(saved));
-        node.open(disk.committed());
+        node.open(node.replica.last_index());
         node
     }
 
