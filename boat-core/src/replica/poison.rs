@@ -52,12 +52,6 @@ impl Replica {
         is_blocked.then_some((position, self.poison.missing.as_slice()))
     }
 
-    /// The request and its round that this leader asks everybody to hold.
-    #[cfg(any(test, feature = "sim"))]
-    pub(crate) fn asks(&self) -> Option<(u64, u32)> {
-        self.poison.asks()
-    }
-
     /// Whether some member holds the request at this position.
     pub fn is_held(&self, position: u64) -> bool {
         self.all_holds().any(|(_, holds, _)| holds.iter().any(|hold| hold.position == position))

@@ -19,7 +19,7 @@ use crate::replica::{
     Failure, Fatal, Input, KeptSnapshot, Output, Replica, ReplicaConfig, ReplicaStart, RequestId,
 };
 use crate::snapshot::Job;
-use crate::transport::{Hold, Introduction, LogEnd, PeerMessage, Refusal};
+use crate::transport::{Introduction, LogEnd, PeerMessage, Refusal};
 use crate::{Genesis, Member, MemberList, Membership, NodeId, RaftId};
 
 /// One output in so many is a process's last, where processes die at all.
@@ -561,14 +561,15 @@ impl Running {
         }
     }
 
-    /// For a mutant: a report that claims what the leader asked for.
+    /// For a mutant: a report that claims to hold whatever crashed this node's model.
     fn mutated(&self, context: &Context, mut input: Input) -> Input {
         if context.options.mutant == Some(Mutant::QuarantineWithoutHolds)
             && let Input::Peer { message: PeerMessage::Report(report), .. } = &mut input
-            && let Some((position, round)) = self.replica.asks()
         {
-            report.holds.push(Hold { position, round, crashed: false });
-            report.passed = 0;
+            let own = self.replay.quarantine.holds();
+            if !own.is_empty() {
+                (report.holds, report.passed) = (own, 0);
+            }
         }
         input
     }
