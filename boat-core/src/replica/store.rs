@@ -17,6 +17,8 @@ pub(crate) const FETCHES_MAX: usize = 64;
 /// A follower that lacks more than the longest entry's length is caught up with at a pace that others do not notice. Into how
 /// many parts that length is divided for it: the follower syncs them one by one, and on a disk that is shared others wait for each.
 const LAG_PARTS: usize = 8;
+/// A length that counts for the longest entry's where that is shorter: smaller parts would only take longer.
+const FAR_BYTES_MIN: usize = 4 << 10;
 
 /// A range that Raft wants and memory does not hold, or that goes to a follower far behind.
 #[derive(Debug)]
@@ -54,8 +56,8 @@ pub(super) struct Store {
     recent: VecDeque<Entry>,
     recent_bytes: usize,
     recent_bytes_max: usize,
-    /// The bytes of an entry that packs several requests, at most.
-    command_bytes_max: usize,
+    /// Who lacks more bytes than these is far behind.
+    far_bytes: usize,
     fetches: RefCell<Fetches>,
 }
 
@@ -72,7 +74,7 @@ impl Store {
             recent: VecDeque::new(),
             recent_bytes: 0,
             recent_bytes_max,
-            command_bytes_max,
+            far_bytes: command_bytes_max.max(FAR_BYTES_MIN),
             fetches: RefCell::default(),
         };
         for entry in tail {
@@ -222,13 +224,13 @@ impl Store {
         let behind = self.recent.iter().rev().take_while(|entry| entry.index >= low);
         behind.map(bytes_of).any(|next| {
             bytes += next;
-            bytes > self.command_bytes_max
+            bytes > self.far_bytes
         })
     }
 
     /// The bytes to send at once to a follower that is far behind.
     fn part_bytes(&self) -> u64 {
-        (self.command_bytes_max / LAG_PARTS).max(1) as u64
+        (self.far_bytes / LAG_PARTS) as u64
     }
 }
 
@@ -340,7 +342,7 @@ mod tests {
     use super::*;
     use crate::log::HardState;
 
-    /// Entries of ten bytes each, in memory, of a log whose commands have 40 at most: parts have five, so one entry each.
+    /// Entries of a KiB each, in memory, of a log whose commands have 4 at most: a part has half a one, so one entry.
     fn store(entries: u64) -> Store {
         let start = ReplicaStart {
             hard_state: HardState::default(),
@@ -351,8 +353,8 @@ mod tests {
             last_index: 0,
             tail: Vec::new(),
         };
-        let mut store = Store::new(start, usize::MAX, 40);
-        let entry = |index| Entry { index, term: 1, data: vec![0; 10].into(), ..Entry::default() };
+        let mut store = Store::new(start, usize::MAX, 4 << 10);
+        let entry = |index| Entry { index, term: 1, data: vec![0; 1 << 10].into(), ..Entry::default() };
         store.append(&(1..=entries).map(entry).collect::<Vec<_>>());
         store
     }
@@ -374,7 +376,7 @@ mod tests {
             let later = StorageError::LogTemporarilyUnavailable;
             assert_eq!(indexes(&store, low), Err(raft::Error::Store(later)));
             assert!(indexes(&store, low).is_err(), "asked for once");
-            assert_eq!(store.take_wanted(), [(low, low, 5)], "nothing has to be read");
+            assert_eq!(store.take_wanted(), [(low, low, 512)], "nothing has to be read");
             assert!(store.arrive(low, Vec::new()).is_some());
             assert_eq!(indexes(&store, low).unwrap(), [low]);
         }

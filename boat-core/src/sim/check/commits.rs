@@ -117,7 +117,7 @@ impl Commits {
         memory: &Memory,
         (index, term): (u64, u64),
     ) -> Checked {
-        let holds = |voter: &&RaftId| memory.term_synced(**voter, index) == Some(term);
+        let holds = |voter: &&RaftId| memory.is_synced(**voter, index, term);
         let majority =
             |voters: &[RaftId]| voters.is_empty() || voters.iter().filter(holds).count() > voters.len() / 2;
         let quorum =

@@ -82,6 +82,9 @@ struct Disk {
     writing: VecDeque<Writing>,
     /// Whether another, older disk stands in its place.
     is_another: bool,
+    /// What the disk had synced that an older one took the place of. A leader counts what was acknowledged of it, and may:
+    /// whoever holds the older one takes part in nothing any more.
+    lost: Option<Image>,
 }
 
 /// What all disks must hold.
@@ -115,7 +118,8 @@ impl Memory {
         let disk = self.0.entry(id).or_default();
         let found = Image::of(recovered);
         if disk.is_another {
-            *disk = Disk { synced: found, ..Disk::default() };
+            let lost = disk.lost.take().or(Some(std::mem::take(&mut disk.synced)));
+            *disk = Disk { synced: found, lost, ..Disk::default() };
             return Ok(());
         }
         let mut expected = disk.synced.clone();
@@ -139,7 +143,7 @@ impl Memory {
             };
             expected.apply(next);
         }
-        *disk = Disk { synced: expected, ..Disk::default() };
+        *disk = Disk { synced: expected, lost: disk.lost.take(), ..Disk::default() };
         Ok(())
     }
 
@@ -148,8 +152,10 @@ impl Memory {
         self.0.entry(id).or_default().is_another = true;
     }
 
-    /// The term of an entry that is on the disk for good.
-    pub(super) fn term_synced(&self, id: RaftId, index: u64) -> Option<u64> {
-        self.0.get(&id)?.synced.term(index)
+    /// Whether an entry is on the disk for good, or was until an older disk took its place.
+    pub(super) fn is_synced(&self, id: RaftId, index: u64, term: u64) -> bool {
+        let Some(disk) = self.0.get(&id) else { return false };
+        let images = std::iter::once(&disk.synced).chain(&disk.lost);
+        images.into_iter().any(|image| image.term(index) == Some(term))
     }
 }
