@@ -89,9 +89,11 @@ impl Replica {
         if let Some(decision) = self.due_retry().or_else(|| self.due_force()) {
             return self.propose_decision(decision);
         }
-        // Where members came since a majority was found, all may hold it by now: then nobody goes on without a decision.
+        // Where members were taken out since a majority was found, all may hold it by now: then nobody goes on without a decision.
         let is_due = |(position, round): &(u64, u32)| {
-            self.majority_crashed(*position, *round) || self.without_hold(*position, *round).is_empty()
+            self.majority_crashed(*position, *round)
+                || self.was_asked_for(*position, *round)
+                || self.without_hold(*position, *round).is_empty()
         };
         let Some((position, round)) = open.filter(is_due) else {
             self.poison.asking = None;
@@ -146,6 +148,13 @@ impl Replica {
             voters.is_empty() || voters.iter().filter(|id| crashed.contains(id)).count() > voters.len() / 2
         };
         majority(&self.membership.voters) && majority(&self.membership.voters_outgoing)
+    }
+
+    /// Whether somebody holds the request without a crash of its own: a former leader had found a majority. One that crashed
+    /// may have lost its disk since, and whoever promised does not go on by itself.
+    fn was_asked_for(&self, position: u64, round: u32) -> bool {
+        let promised = |hold: &Hold| !hold.crashed && hold.position == position && hold.round == round;
+        self.all_holds().any(|(_, holds, _)| holds.iter().any(promised))
     }
 
     /// The members that do not say that they hold the request.

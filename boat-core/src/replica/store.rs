@@ -18,7 +18,7 @@ pub(crate) const FETCHES_MAX: usize = 64;
 /// many parts that length is divided for it: the follower syncs them one by one, and on a disk that is shared others wait for each.
 const LAG_PARTS: usize = 8;
 /// A length that counts for the longest entry's where that is shorter: smaller parts would only take longer.
-const FAR_BYTES_MIN: usize = 4 << 10;
+const FAR_BYTES_MIN: usize = 16 << 10;
 
 /// A range that Raft wants and memory does not hold, or that goes to a follower far behind.
 #[derive(Debug)]
@@ -268,7 +268,7 @@ impl Storage for Store {
             return Ok(found);
         }
         if context.can_async() {
-            self.want(low, high, bytes_max.min(self.part_bytes()), context);
+            self.want(low, high, self.part_bytes(), context);
             return Err(raft::Error::Store(StorageError::LogTemporarilyUnavailable));
         }
         // Everything above the last entry handed to the applier stays in memory, and nothing else is read this way.
@@ -342,7 +342,7 @@ mod tests {
     use super::*;
     use crate::log::HardState;
 
-    /// Entries of a KiB each, in memory, of a log whose commands have 4 at most: a part has half a one, so one entry.
+    /// Entries of 4 KiB each, in memory, of a log whose commands have 16 at most: a part has half a one, so one entry.
     fn store(entries: u64) -> Store {
         let start = ReplicaStart {
             hard_state: HardState::default(),
@@ -353,8 +353,8 @@ mod tests {
             last_index: 0,
             tail: Vec::new(),
         };
-        let mut store = Store::new(start, usize::MAX, 4 << 10);
-        let entry = |index| Entry { index, term: 1, data: vec![0; 1 << 10].into(), ..Entry::default() };
+        let mut store = Store::new(start, usize::MAX, 16 << 10);
+        let entry = |index| Entry { index, term: 1, data: vec![0; 4 << 10].into(), ..Entry::default() };
         store.append(&(1..=entries).map(entry).collect::<Vec<_>>());
         store
     }
@@ -376,7 +376,7 @@ mod tests {
             let later = StorageError::LogTemporarilyUnavailable;
             assert_eq!(indexes(&store, low), Err(raft::Error::Store(later)));
             assert!(indexes(&store, low).is_err(), "asked for once");
-            assert_eq!(store.take_wanted(), [(low, low, 512)], "nothing has to be read");
+            assert_eq!(store.take_wanted(), [(low, low, 2_048)], "nothing has to be read");
             assert!(store.arrive(low, Vec::new()).is_some());
             assert_eq!(indexes(&store, low).unwrap(), [low]);
         }

@@ -204,6 +204,27 @@ fn requests_of_leader_and_followers_are_committed_everywhere() {
 }
 
 #[test]
+fn a_leader_asks_on_for_a_hold_that_a_former_one_had_asked_for() {
+    use crate::transport::{Hold, Report};
+    let mut cluster = Cluster::new(3);
+    let leader = cluster.leader();
+    let others: Vec<NodeId> = (0..3).map(NodeId).filter(|node| *node != leader).collect();
+    // Two had crashed; of them one has lost its disk since.
+    for (node, crashed) in [(leader, true), (others[0], false)] {
+        let report = Report { holds: vec![Hold { position: 1, round: 0, crashed }], ..Report::default() };
+        cluster.input(node, Input::Condition(Box::new(Condition { report, ..Condition::default() })));
+    }
+    cluster.tick(2);
+    assert_eq!(cluster.replicas[&leader].blocked(), None, "not at once");
+    cluster.tick(200);
+    assert_eq!(
+        cluster.replicas[&leader].blocked(),
+        Some((1, &others[1..])),
+        "a person is told who is missing"
+    );
+}
+
+#[test]
 fn a_single_node_leads_itself() {
     let mut cluster = Cluster::new(1);
     cluster.leader();
