@@ -42,8 +42,6 @@ pub(super) enum End {
     Damaged(String),
     /// The predictor's state is not to be used any more: it has to see everything again.
     Outdated,
-    /// Everything is applied that was there before this node was: from now on it serves.
-    Replayed,
     /// Another applier has taken this one's place, because a call took too long.
     GivenUp,
     /// The log cannot be read: the node stops.
@@ -52,28 +50,6 @@ pub(super) enum End {
     Storage(std::io::Error),
     /// Something that must not be: the node stops.
     Fatal(String),
-}
-
-/// One life of the predictor, on its way through the log.
-pub(crate) struct Pass {
-    applier: Applier,
-    batch: Batch,
-    progress: Progress,
-}
-
-/// How a predictor's state was lost before.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Losses {
-    /// The furthest position.
-    position: u64,
-    /// How long to wait after the next.
-    wait: Duration,
-}
-
-impl Default for Losses {
-    fn default() -> Self {
-        Losses { position: 0, wait: RETRY_WAIT.0 }
-    }
 }
 
 /// The applier: owns the predictor.
@@ -93,83 +69,43 @@ pub(crate) struct ApplyLoop<P> {
     pub(crate) gave_up: bool,
     /// Which sessions the handles were told of.
     pub(crate) published_sessions: Option<u64>,
-    pub(crate) losses: Losses,
 }
 
 impl<P: Predictor> ApplyLoop<P> {
-    /// Runs until the feed stops: `None`. Or until it has replayed, if it is `replaying`, or has to replay if it is not: then
-    /// it goes on as the other.
-    pub(crate) async fn run(
-        mut self,
-        mut resumed: Option<Pass>,
-        replaying: bool,
-    ) -> Option<(Self, Option<Pass>)> {
+    /// Runs until the feed stops.
+    pub(crate) async fn run(mut self) {
+        let (mut lost_at, mut wait) = (0, RETRY_WAIT.0);
         if std::mem::take(&mut self.gave_up) {
             self.say_lost(format!("a call of the model took longer than {:?}", self.call_limit));
         }
         loop {
-            if resumed.is_none() && !replaying && !self.has_replayed() {
-                return Some((self, None));
-            }
-            let pass = match resumed.take() {
-                Some(pass) => Ok(pass),
-                None => self.begin_pass().await,
-            };
-            let end = match pass {
-                Ok(mut pass) => match self.pass(&mut pass, replaying).await {
-                    End::Replayed => return Some((self, Some(pass))),
-                    end => end,
-                },
-                Err(end) => end,
-            };
-            self.ended(end).await?;
-        }
-    }
-
-    /// What follows the end of a pass; `None` where nothing does.
-    async fn ended(&mut self, end: End) -> Option<()> {
-        match end {
-            End::Stopped | End::GivenUp => return None,
-            End::Storage(error) => {
-                self.shared.inbox.push(Event::StorageFailed(error.to_string()));
-                return None;
-            }
-            End::Outdated => {
-                self.distrusts = true;
-                self.shared.replayed.store(false, Ordering::Release);
-                self.shared.set_backend(|backend| backend.rebuilds += 1);
-            }
-            End::Installed | End::Replayed => {}
-            End::Damaged(why) => {
-                self.shared.inbox.push(Event::LogDamaged(why));
-                return None;
-            }
-            End::Unreadable(error) => {
-                self.shared.inbox.push(super::unreadable(&error));
-                return None;
-            }
-            End::Fatal(why) => {
-                self.shared.inbox.push(Event::ApplierFailed(why));
-                return None;
-            }
-            End::StateLost(why) => {
-                self.say_lost(why);
-                // Lost again at the same place: something there breaks it every time.
-                let position = self.shared.applied().position;
-                let Losses { position: before, wait } = self.losses;
-                let wait = if position > before { RETRY_WAIT.0 } else { (wait * 2).min(REBUILD_WAIT_MAX) };
-                self.losses = Losses { position: position.max(before), wait };
-                tokio::select! {
-                    () = self.shared.feed.stopped() => return None,
-                    () = tokio::time::sleep(wait) => {}
+            match self.pass().await {
+                End::Stopped | End::GivenUp => return,
+                End::Storage(error) => {
+                    return self.shared.inbox.push(Event::StorageFailed(error.to_string()));
+                }
+                End::Outdated => {
+                    self.distrusts = true;
+                    self.shared.replayed.store(false, Ordering::Release);
+                    self.shared.set_backend(|backend| backend.rebuilds += 1);
+                }
+                End::Installed => {}
+                End::Damaged(why) => return self.shared.inbox.push(Event::LogDamaged(why)),
+                End::Unreadable(error) => return self.shared.inbox.push(super::unreadable(&error)),
+                End::Fatal(why) => return self.shared.inbox.push(Event::ApplierFailed(why)),
+                End::StateLost(why) => {
+                    self.say_lost(why);
+                    // Lost again at the same place: something there breaks it every time.
+                    let position = self.shared.applied().position;
+                    wait = if position > lost_at { RETRY_WAIT.0 } else { (wait * 2).min(REBUILD_WAIT_MAX) };
+                    lost_at = lost_at.max(position);
+                    tokio::select! {
+                        () = self.shared.feed.stopped() => return,
+                        () = tokio::time::sleep(wait) => {}
+                    }
                 }
             }
         }
-        Some(())
-    }
-
-    fn has_replayed(&self) -> bool {
-        self.shared.replayed.load(Ordering::Acquire)
     }
 
     fn say_lost(&self, why: String) {
@@ -195,29 +131,24 @@ impl<P: Predictor> ApplyLoop<P> {
             number: self.number,
             gave_up: false,
             published_sessions: None,
-            losses: Losses::default(),
         })
     }
 
-    /// Begins a life of the predictor: fresh, or from a snapshot.
-    async fn begin_pass(&mut self) -> Result<Pass, End> {
-        let applier = self.begin().await?;
+    /// One life of the predictor: from fresh or a snapshot, through the log behind that, and on.
+    async fn pass(&mut self) -> End {
+        let mut applier = match self.begin().await {
+            Ok(applier) => applier,
+            Err(end) => return end,
+        };
         self.published_sessions = None;
         self.shared.wellbeing.fresh();
         self.shared.wellbeing.restored(applier.position());
         self.publish(&applier);
-        Ok(Pass { applier, batch: Batch::default(), progress: Progress::start(&self.shared) })
-    }
-
-    /// Goes through the log behind, and on.
-    async fn pass(&mut self, pass: &mut Pass, replaying: bool) -> End {
-        let Pass { applier, batch, progress } = pass;
+        let mut batch = Batch::default();
+        let mut progress = Progress::start(&self.shared);
         loop {
-            self.catch_up_if_done(applier, progress);
-            if replaying && self.has_replayed() {
-                return End::Replayed;
-            }
-            if let Err(end) = self.answer_queries(applier).await {
+            self.catch_up_if_done(&applier, &mut progress);
+            if let Err(end) = self.answer_queries(&applier).await {
                 return end;
             }
             let pulled = self.shared.feed.pull(applier.index() + 1, PULL_BYTES_MAX).await;
@@ -227,8 +158,10 @@ impl<P: Predictor> ApplyLoop<P> {
             let applied = match pulled {
                 Pulled::Stopped => return End::Stopped,
                 Pulled::Installed => return End::Installed,
-                Pulled::Entries(entries) => self.apply(applier, batch, &entries, progress).await,
-                Pulled::InLog(last) => self.scan(applier, batch, last, progress).await,
+                Pulled::Entries(entries) => {
+                    self.apply(&mut applier, &mut batch, &entries, &mut progress).await
+                }
+                Pulled::InLog(last) => self.scan(&mut applier, &mut batch, last, &mut progress).await,
             };
             if let Err(end) = applied {
                 return end;
@@ -292,7 +225,8 @@ impl<P: Predictor> ApplyLoop<P> {
     }
 
     async fn run_batch(&mut self, applier: &mut Applier, batch: &mut Batch) -> Result<(), End> {
-        if self.has_replayed() && log::log_enabled!(target: "boat", log::Level::Info) {
+        let serving = self.shared.replayed.load(Ordering::Acquire);
+        if serving && log::log_enabled!(target: "boat", log::Level::Info) {
             for call in &batch.calls {
                 let body = String::from_utf8_lossy(&call.body);
                 log::info!(target: "boat", "Boat {}: Request received from raft: {body}", self.shared.node);
@@ -473,7 +407,7 @@ impl<P: Predictor> ApplyLoop<P> {
 
     /// Once everything is applied that was committed before this node was heard of, it has replayed.
     fn catch_up_if_done(&self, applier: &Applier, progress: &mut Progress) {
-        if self.has_replayed() {
+        if self.shared.replayed.load(Ordering::Acquire) {
             return;
         }
         if self.shared.caught_up_index().is_some_and(|target| applier.index() >= target) {

@@ -14,7 +14,7 @@ use super::shared::{ConsensusView, Shared};
 use super::snapshots::{SnapshotThread, Taking};
 use super::transfer_thread::TransferThread;
 use super::whereabouts::Whereabouts;
-use super::{Addresses, ApplyLoop, Driver, Event, FrontDesk, Losses, Surroundings, aside, keeper, now};
+use super::{Addresses, ApplyLoop, Driver, Event, FrontDesk, Surroundings, aside, keeper, now};
 use crate::apply::SessionLimits;
 use crate::directory::Directory;
 use crate::founding::{Founding, FoundingOutput};
@@ -336,7 +336,6 @@ impl<P: Predictor> Launch<P> {
             number: self.shared.wellbeing.applier(),
             gave_up: false,
             published_sessions: None,
-            losses: Losses::default(),
         };
         let applier = keeper::start(applier, &self.shared).map_err(|error| storage(&error))?;
         Ok((Driver::new(around, replica, log, fetch, (transfer, writer)), applier))

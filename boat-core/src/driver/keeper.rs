@@ -3,20 +3,17 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::{ApplyLoop, Event, Pass, Shared, now};
+use super::{ApplyLoop, Event, Shared, now};
 use crate::{Call, Predictor};
 
 /// How much longer than its limit a call may run before its thread is given up: an asynchronous one ends by itself.
 const GRACE: Duration = Duration::from_millis(500);
 /// How often the keeper looks, at most.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// How much nicer than others a replay is: it gets a tenth of a core that others want, and all of one that they do not.
-#[cfg(target_os = "linux")]
-const REPLAY_NICENESS: i32 = 10;
 /// For how long a node that stops waits for a call that runs.
 const STOP_WAIT: Duration = Duration::from_secs(5);
 
@@ -40,9 +37,7 @@ fn keep<P: Predictor>(mut applier: ApplyLoop<P>, shared: &Arc<Shared>) -> std::i
     loop {
         let spare = applier.spare();
         let (ended, has_ended) = channel::<()>();
-        // A failure here is the system's want of something, like a disk's: the node ends, and its supervisor decides.
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        spawn(Turn { applier, pass: None, replaying: true, runtime, ended }, shared.clone())?;
+        spawn(applier, shared, ended)?;
         let mut stopped = None;
         let number = loop {
             match has_ended.recv_timeout(LOOK_EVERY.min(limit)) {
@@ -68,54 +63,28 @@ fn keep<P: Predictor>(mut applier: ApplyLoop<P>, shared: &Arc<Shared>) -> std::i
     }
 }
 
-/// What an applier's thread runs: a replay, or service. A thread whose priority was lowered cannot have it back, so each
-/// has a thread of its own, and they take turns. The predictor's runtime goes along.
-struct Turn<P> {
+fn spawn<P: Predictor>(
     applier: ApplyLoop<P>,
-    pass: Option<Pass>,
-    replaying: bool,
-    runtime: tokio::runtime::Runtime,
-    ended: Sender<()>,
-}
-
-fn spawn<P: Predictor>(turn: Turn<P>, shared: Arc<Shared>) -> std::io::Result<()> {
-    let name = format!("boat-{}-{}", shared.node, if turn.replaying { "replay" } else { "apply" });
+    shared: &Arc<Shared>,
+    ended: std::sync::mpsc::Sender<()>,
+) -> std::io::Result<()> {
+    // A failure here is the system's want of something, like a disk's: the node ends, and its supervisor decides.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let name = format!("boat-{}-apply", shared.node);
+    let shared = shared.clone();
     #[expect(
         clippy::disallowed_methods,
         reason = "the applier's own thread: a slow model must not slow consensus"
     )]
     let spawned = std::thread::Builder::new().name(name).spawn(move || {
-        let Turn { applier, pass, replaying, runtime, ended } = turn;
-        if replaying {
-            yield_to_others();
-        }
-        let ran = catch_unwind(AssertUnwindSafe(|| runtime.block_on(applier.run(pass, replaying))));
-        match ran {
-            Ok(Some((applier, pass))) => {
-                let next = Turn { applier, pass, replaying: !replaying, runtime, ended };
-                if let Err(error) = spawn(next, shared.clone()) {
-                    shared.inbox.push(Event::StorageFailed(error.to_string()));
-                }
-                return;
-            }
-            Ok(None) => {}
-            Err(_) => {
-                shared.inbox.push(Event::ApplierFailed("the applier or its model panicked".to_owned()));
-            }
+        let ran = catch_unwind(AssertUnwindSafe(|| runtime.block_on(applier.run())));
+        if ran.is_err() {
+            shared.inbox.push(Event::ApplierFailed("the applier or its model panicked".to_owned()));
         }
         // The predictor and all it holds are gone by now; the keeper may have given this thread up.
         let _ = ended.send(());
     });
     spawned.map(drop)
-}
-
-/// Lowers this thread's priority, and that of the threads that it starts: who serves goes first, and a replay takes what is left.
-fn yield_to_others() {
-    // Elsewhere this would be the whole process's.
-    #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::nice(REPLAY_NICENESS) {
-        log::debug!("a replay runs with the priority of all others: {error}");
-    }
 }
 
 /// The calls of a run that may have broken the predictor: those without an outcome, or all when each has one.

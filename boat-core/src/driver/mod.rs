@@ -30,7 +30,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub(crate) use self::addresses::Addresses;
-pub(crate) use self::apply_loop::{ApplyLoop, Losses, Pass};
+pub(crate) use self::apply_loop::ApplyLoop;
 use self::fetch_thread::{Fetch, FetchThread};
 pub(crate) use self::found::Launch;
 use self::log_thread::{LogThread, Write};

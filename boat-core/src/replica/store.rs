@@ -14,9 +14,9 @@ use crate::{Membership, RaftId};
 /// How many ranges may be fetched from disk at one time: one for each lagging follower.
 pub(crate) const FETCHES_MAX: usize = 64;
 
-/// A follower that lacks more than the longest entry's length is caught up with at a pace that others do not notice. Into how
-/// many parts that length is divided for it: the follower syncs them one by one, and on a disk that is shared others wait for each.
-const LAG_PARTS: usize = 8;
+/// A follower that lacks more bytes than the longest packed entry has is far behind: it is sent so many parts of that length, each
+/// in its turn, for others share its disk and the leader's cores.
+const LAG_PARTS: usize = 16;
 /// A length that counts for the longest entry's where that is shorter: smaller parts would only take longer.
 const FAR_BYTES_MIN: usize = 16 << 10;
 
@@ -342,7 +342,7 @@ mod tests {
     use super::*;
     use crate::log::HardState;
 
-    /// Entries of 4 KiB each, in memory, of a log whose commands have 16 at most: a part has half a one, so one entry.
+    /// Entries of 4 KiB each, in memory, of a log whose commands have 16 at most: a part has a quarter of one, so one entry.
     fn store(entries: u64) -> Store {
         let start = ReplicaStart {
             hard_state: HardState::default(),
@@ -376,7 +376,7 @@ mod tests {
             let later = StorageError::LogTemporarilyUnavailable;
             assert_eq!(indexes(&store, low), Err(raft::Error::Store(later)));
             assert!(indexes(&store, low).is_err(), "asked for once");
-            assert_eq!(store.take_wanted(), [(low, low, 2_048)], "nothing has to be read");
+            assert_eq!(store.take_wanted(), [(low, low, 1_024)], "nothing has to be read");
             assert!(store.arrive(low, Vec::new()).is_some());
             assert_eq!(indexes(&store, low).unwrap(), [low]);
         }

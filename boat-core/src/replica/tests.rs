@@ -173,6 +173,13 @@ impl Cluster {
         id
     }
 
+    /// An incarnation asks the leader to be taken in.
+    fn join(&mut self, leader: NodeId, outsider: &Member) {
+        let Member { raft_id, birth, address } = outsider.clone();
+        let message = PeerMessage::Join(Join { raft_id, birth, address });
+        self.input(leader, Input::Peer { from: raft_id.node(), from_raft_id: Some(raft_id), message });
+    }
+
     fn keys(&self, node: NodeId) -> Vec<String> {
         let commands = self.committed[&node]
             .iter()
@@ -320,11 +327,7 @@ fn an_incarnation_that_asked_and_died_does_not_succeed_its_successor() {
     let wiped = NodeId((leader.0 + 1) % 3);
     cluster.replicas.remove(&wiped);
     cluster.tick(40);
-    let join = |cluster: &mut Cluster, incarnation: u64| {
-        let Member { raft_id, birth, address } = member(wiped.0, incarnation);
-        let message = PeerMessage::Join(Join { raft_id, birth, address });
-        cluster.input(leader, Input::Peer { from: wiped, from_raft_id: Some(raft_id), message });
-    };
+    let join = |cluster: &mut Cluster, incarnation| cluster.join(leader, &member(wiped.0, incarnation));
     let incarnation = |cluster: &Cluster| {
         cluster.replicas[&leader].membership().incarnation(wiped).map(|member| member.birth)
     };
@@ -346,11 +349,7 @@ fn an_incarnation_that_asks_while_it_is_taken_out_does_not_succeed_its_successor
     let wiped = NodeId((leader.0 + 1) % 3);
     cluster.replicas.remove(&wiped);
     cluster.tick(40);
-    let join = |cluster: &mut Cluster, incarnation: u64| {
-        let Member { raft_id, birth, address } = member(wiped.0, incarnation);
-        let message = PeerMessage::Join(Join { raft_id, birth, address });
-        cluster.input(leader, Input::Peer { from: wiped, from_raft_id: Some(raft_id), message });
-    };
+    let join = |cluster: &mut Cluster, incarnation| cluster.join(leader, &member(wiped.0, incarnation));
     cluster.stalled.insert(leader);
     join(&mut cluster, 2);
     cluster.tick(1);
