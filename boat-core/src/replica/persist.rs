@@ -141,7 +141,7 @@ impl Replica {
 
     fn send(&mut self, message: Message, outputs: &mut Vec<Output>) {
         if message.get_msg_type() == MessageType::MsgSnapshot {
-            return self.offer(RaftId(message.to), outputs);
+            return self.offer(RaftId(message.to), message.term, outputs);
         }
         if let Some(message) = to_peer(message) {
             let to = message.to.node();

@@ -71,7 +71,13 @@ struct Receiving {
 impl Replica {
     /// Raft wants to send a snapshot: the newest is offered, which may be newer than the one that Raft has heard of. Where it
     /// cannot be, [`Replica::tick_transfers`] finds that Raft waits in vain.
-    pub(super) fn offer(&mut self, to: RaftId, outputs: &mut Vec<Output>) {
+    ///
+    /// `term` is the one that Raft wants to send it in. By the time that it may be sent another one may lead: whoever heard
+    /// of the new term from this node would take it for the leader.
+    pub(super) fn offer(&mut self, to: RaftId, term: u64, outputs: &mut Vec<Output>) {
+        if term != self.term() || !self.is_leader() {
+            return;
+        }
         let room = self.transfers.sending.len() < SENDING_MAX || self.transfers.sending.contains_key(&to);
         // What may be wrong is not passed on.
         let may_send = room && !self.is_diverged();

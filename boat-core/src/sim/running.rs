@@ -237,7 +237,7 @@ impl Running {
     fn before(&mut self, checker: &mut Checker, input: &Input) {
         match input {
             Input::Tick => self.addresses.tick(self.replica.connected()),
-            Input::Peer { message: PeerMessage::Consensus(_), .. } => checker.heard(self.raft_id),
+            Input::Peer { message, .. } => checker.heard(self.raft_id, message),
             _ => {}
         }
     }

@@ -1,6 +1,7 @@
 //! A snapshot that arrives, step by step.
 
 use super::*;
+use crate::log::LogStart;
 use crate::quarantine::Decisions;
 use crate::transport::{SnapshotName, SnapshotOffer};
 
@@ -44,4 +45,101 @@ fn an_election_waits_until_a_snapshot_is_durable() {
     }
     let outputs = step(Input::Persisted(mark.unwrap()));
     assert!(outputs.iter().any(|output| matches!(output, Output::Installed(_))), "{outputs:?}");
+}
+
+/// A replica that leads term 7, and whose log begins behind entry 16.
+fn leader_behind_a_snapshot() -> Replica {
+    let (membership, own) = (founding_membership(3), member(0, 1));
+    let name = SnapshotName { index: 16, term: 6, bytes: 100, checksum: 1 };
+    let start = ReplicaStart {
+        hard_state: HardState { term: 6, vote: 0, commit: 16 },
+        membership: membership.clone(),
+        start: LogStart { index: 16, term: 6 },
+        snapshot: Some(KeptSnapshot { name, membership, decisions: Decisions::default() }),
+        term_starts: vec![(16, 6)],
+        last_index: 16,
+        tail: Vec::new(),
+    };
+    let mut replica = Replica::new(ReplicaConfig::new(own, 5), start).unwrap();
+    [1, 2].into_iter().for_each(|peer| hears(&mut replica, Input::Connected(NodeId(peer))));
+    let is_asking = |replica: &Replica| replica.raw.raft.state == raft::StateRole::PreCandidate;
+    while !is_asking(&replica) {
+        hears(&mut replica, Input::Tick);
+    }
+    hears(&mut replica, said_by(2, ConsensusKind::RequestPreVoteResponse, 7));
+    hears(&mut replica, Input::Persisted(1));
+    hears(&mut replica, said_by(2, ConsensusKind::RequestVoteResponse, 7));
+    hears(&mut replica, Input::Persisted(2));
+    assert!(replica.is_leader(), "{replica:?}");
+    replica
+}
+
+fn hears(replica: &mut Replica, input: Input) {
+    replica.step(1, input, &mut Vec::new()).unwrap();
+    replica.flush(&mut Vec::new()).unwrap();
+}
+
+fn said_by(node: u16, kind: ConsensusKind, term: u64) -> Input {
+    let from = member(node, 1).raft_id;
+    let message = ConsensusMessage {
+        kind,
+        to: member(0, 1).raft_id,
+        from,
+        term,
+        log_term: 0,
+        index: 0,
+        entries: Vec::new(),
+        commit: 0,
+        commit_term: 0,
+        reject: false,
+        reject_hint: 0,
+        context: Bytes::new(),
+        priority: 0,
+    };
+    let message = PeerMessage::Consensus(Box::new(message));
+    Input::Peer { from: NodeId(node), from_raft_id: Some(from), message }
+}
+
+/// A follower that has nothing, and says so.
+fn lacks_everything() -> Input {
+    let Input::Peer { from, from_raft_id, message: PeerMessage::Consensus(mut message) } =
+        said_by(1, ConsensusKind::AppendResponse, 7)
+    else {
+        panic!("that is no message of Raft's");
+    };
+    (message.index, message.reject) = (16, true);
+    Input::Peer { from, from_raft_id, message: PeerMessage::Consensus(message) }
+}
+
+fn offers(outputs: &[Output]) -> Vec<u64> {
+    let offer = |output: &Output| match output {
+        Output::Send { message: PeerMessage::SnapshotOffer(offer), .. } => Some(offer.term),
+        _ => None,
+    };
+    outputs.iter().filter_map(offer).collect()
+}
+
+#[test]
+fn only_the_leader_of_a_term_offers_a_snapshot_in_it() {
+    let mut replica = leader_behind_a_snapshot();
+    let mut outputs = Vec::new();
+    replica.step(1, lacks_everything(), &mut outputs).unwrap();
+    replica.flush(&mut outputs).unwrap();
+    assert_eq!(offers(&outputs), [7], "{outputs:?}");
+    // Both were in the inbox when the driver looked: before anything is sent, another one leads.
+    let mut replica = leader_behind_a_snapshot();
+    let mut outputs = Vec::new();
+    for input in [lacks_everything(), said_by(2, ConsensusKind::Heartbeat, 8)] {
+        replica.step(1, input, &mut outputs).unwrap();
+    }
+    replica.flush(&mut outputs).unwrap();
+    assert_eq!((replica.term(), replica.is_leader()), (8, false));
+    // What is left to be said waits until the new term is durable.
+    replica.step(1, Input::Persisted(u64::MAX), &mut outputs).unwrap();
+    replica.flush(&mut outputs).unwrap();
+    assert_eq!(
+        offers(&outputs),
+        [0; 0],
+        "who takes it for the leader of term 8 does not hear the one that is"
+    );
 }

@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::context::Checked;
 use super::require;
+use super::votes::is_in_own_term;
+use crate::log::{EntryKind, LogEntry};
 use crate::replica::OperationResult;
 use crate::transport::{ConsensusKind, ConsensusMessage, PeerMessage};
 use crate::{Membership, OperationToken, RaftId};
@@ -19,6 +21,16 @@ const REFUSED: &str = "promise S7: a refused operation is not carried out";
 /// How long what was sent before a removal was known everywhere may be under way.
 const UNDER_WAY_MS: u64 = 20_000;
 
+/// What a process has to do with terms.
+#[derive(Debug)]
+struct Terms {
+    latest: u64,
+    /// The highest that it was told. It may come to that some time later: once a snapshot is there.
+    told: u64,
+    /// Whether it has heard from anybody since it raised the term by itself.
+    heard: bool,
+}
+
 /// What was seen of memberships.
 #[derive(Debug, Default)]
 pub(super) struct Memberships {
@@ -26,8 +38,9 @@ pub(super) struct Memberships {
     /// Up to where each incarnation has applied memberships.
     applied: BTreeMap<RaftId, u64>,
     refused: BTreeSet<OperationToken>,
-    /// The latest term of each process, and whether it has heard from anybody since it came to that.
-    terms: BTreeMap<RaftId, (u64, bool)>,
+    terms: BTreeMap<RaftId, Terms>,
+    /// The last membership change in each incarnation's log.
+    written: BTreeMap<RaftId, u64>,
     /// Since when all who could vote for a removed incarnation know that it was removed.
     closed_ms: BTreeMap<RaftId, u64>,
 }
@@ -85,25 +98,54 @@ impl Memberships {
         Ok(())
     }
 
-    /// A process begins.
-    pub(super) fn opened(&mut self, id: RaftId, term: u64) {
-        self.terms.insert(id, (term, true));
+    /// An incarnation's log gets these entries, in place of what stood there and behind.
+    pub(super) fn writing(&mut self, id: RaftId, entries: &[LogEntry]) {
+        let Some(first) = entries.first() else { return };
+        let last = self.written.remove(&id).filter(|last| *last < first.index);
+        let changes = entries.iter().filter(|entry| entry.kind == EntryKind::MembershipChange);
+        let last = changes.map(|entry| entry.index).next_back().or(last);
+        self.written.extend(last.map(|last| (id, last)));
     }
 
-    /// An incarnation hears from a peer.
-    pub(super) fn heard(&mut self, id: RaftId) {
-        if let Some((_, heard)) = self.terms.get_mut(&id) {
-            *heard = true;
+    /// Whether a member's log holds a change that may be committed, and is not in force.
+    pub(super) fn is_change_under_way(&self, latest: &Membership) -> bool {
+        let written = latest.members.keys().filter_map(|id| self.written.get(id));
+        written.max().is_some_and(|last| *last > latest.index)
+    }
+
+    /// A process begins.
+    pub(super) fn opened(&mut self, id: RaftId, term: u64) {
+        self.terms.insert(id, Terms { latest: term, told: term, heard: true });
+    }
+
+    /// An incarnation hears this from a peer.
+    pub(super) fn heard(&mut self, id: RaftId, message: &PeerMessage) {
+        let term = match message {
+            // What is said of pre-votes is of a term that may never be, unless it is a refusal.
+            PeerMessage::Consensus(message) if is_in_own_term(message) || message.reject => message.term,
+            PeerMessage::Consensus(_) => 0,
+            // Raft hears of it once the snapshot is there.
+            PeerMessage::SnapshotOffer(offer) => offer.term,
+            _ => return,
+        };
+        if let Some(terms) = self.terms.get_mut(&id) {
+            terms.told = terms.told.max(term);
+            terms.heard = true;
         }
     }
 
     /// An incarnation has taken an input.
     pub(super) fn stepped(&mut self, id: RaftId, term: u64) -> Checked {
-        let Some((known, heard)) = self.terms.get_mut(&id).filter(|(known, _)| *known != term) else {
+        let Some(terms) = self.terms.get_mut(&id).filter(|terms| terms.latest != term) else {
             return Ok(());
         };
-        let before = std::mem::replace(known, term);
-        require(std::mem::replace(heard, false), ISOLATED, || format!("{id} raises {before}, then {term}"))
+        let before = std::mem::replace(&mut terms.latest, term);
+        if term <= terms.told {
+            return Ok(());
+        }
+        require(std::mem::replace(&mut terms.heard, false), ISOLATED, || {
+            format!("{id} raises {before}, then {term}")
+        })
     }
 
     /// An incarnation sends this.

@@ -40,8 +40,8 @@ use super::waiters::{Attempt, Reply};
 use crate::apply::Outcome;
 use crate::log::{LogEntry, LogWrite, Recovered};
 use crate::replica::{OperationResult, Output, Replica};
-use crate::transport::ConsensusKind;
-use crate::{NodeId, OperationToken, RaftId, Request};
+use crate::transport::{ConsensusKind, PeerMessage};
+use crate::{Membership, NodeId, OperationToken, RaftId, Request};
 
 /// Something that must never be, was.
 #[derive(Debug)]
@@ -123,7 +123,8 @@ impl Checker {
             Output::Membership(membership) => self.memberships.applied(id, membership, now_ms),
             Output::Send { message, .. } => {
                 self.memberships.sent(message, now_ms)?;
-                if let crate::transport::PeerMessage::Consensus(message) = message {
+                self.leaders.sent(id, message)?;
+                if let PeerMessage::Consensus(message) = message {
                     self.votes.sent(message)?;
                     // In other kinds an entry is no entry, but the context of a read.
                     if message.kind == ConsensusKind::Append {
@@ -143,9 +144,14 @@ impl Checker {
         }
     }
 
-    /// A replica is about to hear from a peer.
-    pub(super) fn heard(&mut self, id: RaftId) {
-        self.memberships.heard(id);
+    /// A replica is about to hear this from a peer.
+    pub(super) fn heard(&mut self, id: RaftId, message: &PeerMessage) {
+        self.memberships.heard(id, message);
+    }
+
+    /// Whether a member's log holds a change of the membership that may be committed, and is not in force.
+    pub(super) fn is_change_under_way(&self, latest: &Membership) -> bool {
+        self.memberships.is_change_under_way(latest)
     }
 
     /// An operator is told what became of an operation.
@@ -156,6 +162,7 @@ impl Checker {
     /// A write is on its way to the disk.
     pub(super) fn writing(&mut self, id: RaftId, mark: u64, write: &LogWrite) {
         self.memory.writing(id, mark, write);
+        self.memberships.writing(id, &write.entries);
     }
 
     /// All writes up to this mark were synced.

@@ -6,7 +6,8 @@ use super::log_matching::Print;
 use super::operations::Book;
 use super::*;
 use crate::log::{EntryKind, HardState};
-use crate::transport::{ConsensusKind, ConsensusMessage, PeerMessage};
+use crate::snapshot::SnapshotName;
+use crate::transport::{ConsensusKind, ConsensusMessage, SnapshotOffer};
 use crate::{CallOutcome, Origin, RequestKind};
 
 fn request(key: &'static str, body: &'static str) -> Request {
@@ -91,22 +92,70 @@ fn another_entry_or_another_past_under_one_index_and_term_is_found() {
     assert_eq!(broken(matching.stand(RaftId(2), (1, 2), [print(2, b"b")])), "log matching");
 }
 
-#[test]
-fn a_second_vote_in_a_term_is_found() {
-    let vote = |to, reject| ConsensusMessage {
-        kind: ConsensusKind::RequestVoteResponse,
-        to: RaftId(to),
+fn said(kind: ConsensusKind, term: u64) -> ConsensusMessage {
+    ConsensusMessage {
+        kind,
+        to: RaftId(2),
         from: RaftId(1),
-        term: 3,
+        term,
         log_term: 0,
         index: 0,
         entries: Vec::new(),
         commit: 0,
         commit_term: 0,
-        reject,
+        reject: false,
         reject_hint: 0,
         context: Bytes::new(),
         priority: 0,
+    }
+}
+
+fn offer(term: u64) -> PeerMessage {
+    let snapshot = SnapshotName { index: 1, term: 1, bytes: 1, checksum: 1 };
+    PeerMessage::SnapshotOffer(SnapshotOffer { to: RaftId(2), from: RaftId(1), term, snapshot })
+}
+
+#[test]
+fn who_speaks_as_the_leader_of_a_term_that_another_leads_is_found() {
+    for message in [PeerMessage::Consensus(Box::new(said(ConsensusKind::Heartbeat, 4))), offer(4)] {
+        let send = |leader| {
+            let mut checker = Checker::default();
+            checker.leaders.observe(RaftId(leader), 4).unwrap();
+            checker.output(RaftId(1), &Output::Send { to: NodeId(0), message: message.clone() }, 0)
+        };
+        send(1).unwrap();
+        assert_eq!(broken(send(3)), "election safety");
+    }
+}
+
+#[test]
+fn who_raises_the_term_twice_and_hears_nothing_is_found() {
+    let consensus = |kind, term| PeerMessage::Consensus(Box::new(said(kind, term)));
+    let mut memberships = Memberships::default();
+    memberships.opened(RaftId(2), 3);
+    memberships.stepped(RaftId(2), 4).unwrap();
+    assert_eq!(
+        broken(memberships.stepped(RaftId(2), 5)),
+        "promise S11: who hears nothing raises the term once at most"
+    );
+    memberships.opened(RaftId(2), 3);
+    // What it was told it may come to later, and again after it raised the term by itself.
+    memberships.heard(RaftId(2), &offer(6));
+    memberships.heard(RaftId(2), &consensus(ConsensusKind::Heartbeat, 5));
+    memberships.stepped(RaftId(2), 5).unwrap();
+    memberships.stepped(RaftId(2), 6).unwrap();
+    // To be asked for a pre-vote is not to be told a term.
+    memberships.heard(RaftId(2), &consensus(ConsensusKind::RequestPreVote, 9));
+    memberships.stepped(RaftId(2), 7).unwrap();
+    assert!(memberships.stepped(RaftId(2), 8).is_err());
+}
+
+#[test]
+fn a_second_vote_in_a_term_is_found() {
+    let vote = |to, reject| ConsensusMessage {
+        to: RaftId(to),
+        reject,
+        ..said(ConsensusKind::RequestVoteResponse, 3)
     };
     let mut checker = Checker::default();
     let mut send = |message| {
