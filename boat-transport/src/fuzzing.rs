@@ -184,7 +184,8 @@ fn peer_messages() -> Vec<Vec<u8>> {
         operation: MembershipOperation::Add { node, address: address.clone() },
     };
     let members = vec![(node, address.clone())];
-    let outside = Outside { raft_id: own(), index: 9, place_held_at: Some(address.clone()), members };
+    let place_held_at = Some(address.clone());
+    let outside = Outside { raft_id: own(), index: 9, place_held_at, members, removed: true };
     let bytes = Bytes::from_static(b"a piece");
     let snapshot = SnapshotName { index: 9, term: 2, bytes: 100, checksum: 5 };
     let piece = SnapshotPiece { to: own(), from: own(), snapshot, offset: 3, checksum: 1, bytes };

@@ -8,7 +8,7 @@ use crate::transport::Join;
 use crate::{Member, Membership, NodeId, RaftId};
 
 /// How often an incarnation outside the membership asks to be taken in, in ticks.
-const JOIN_AGAIN_TICKS: u64 = 10;
+pub(super) const JOIN_AGAIN_TICKS: u64 = 10;
 /// How often a member whose place is known says where it is, in ticks: who hears it may know an address of old.
 const GREET_TICKS: u64 = 10 * JOIN_AGAIN_TICKS;
 /// For how long an incarnation that asked is remembered, in ticks: one that still lives asks again before.

@@ -101,6 +101,8 @@ pub struct Replica {
     operations: Operations,
     proposed: Option<Proposed>,
     outside: Option<OutsideView>,
+    /// When there was a leader last, or somebody inside the membership who answered while this incarnation was outside.
+    hope_tick: u64,
     /// The entry as of which this incarnation is known to be removed.
     removed_at: Option<u64>,
     disk_full: bool,
@@ -172,6 +174,7 @@ impl Replica {
             operations: Operations::new(config.seed),
             proposed: None,
             outside: None,
+            hope_tick: 0,
             removed_at: None,
             disk_full: false,
             propose_tick: 0,
@@ -273,8 +276,10 @@ impl Replica {
             self.campaign_early();
         }
         let has_leader = self.leader().is_some();
-        // Outside the membership nobody says who leads, until somebody adds this node.
-        let waits_in_vain = self.outside().is_some_and(|outside| !outside.joins_by_itself);
+        if has_leader {
+            self.hope_tick = self.tick;
+        }
+        let waits_in_vain = self.waits_in_vain();
         for (id, failure) in self.pending.overdue(self.tick, has_leader, waits_in_vain) {
             outputs.push(Output::Failed { id, failure });
         }

@@ -1,8 +1,13 @@
 //! Incarnations outside the membership: they are told so, and none that was in it ever comes back.
 
+use super::members::JOIN_AGAIN_TICKS;
 use super::{Fatal, Output, Replica};
 use crate::transport::{ConsensusKind, ConsensusMessage, Outside, PeerMessage};
 use crate::{NodeId, RaftId};
+
+/// For how long an incarnation outside the membership hopes to be taken in soon after it last heard that it may be, in ticks:
+/// it asks all that it is connected to, and everybody inside answers.
+const HOPE_TICKS: u64 = 3 * JOIN_AGAIN_TICKS;
 
 impl Replica {
     /// Tells an incarnation that it is not in the membership, and who is.
@@ -17,6 +22,7 @@ impl Replica {
             index: self.membership.index,
             place_held_at: place.map(|member| member.address.clone()),
             members: members.map(|member| (member.raft_id.node(), member.address.clone())).collect(),
+            removed: self.membership.removed.contains(&raft_id),
         };
         outputs.push(Output::Send { to, message: PeerMessage::Outside(Box::new(outside)) });
     }
@@ -37,7 +43,7 @@ impl Replica {
     /// # Errors
     /// [`Fatal::Removed`] if it once was: incarnations never come back.
     pub(super) fn on_outside(&mut self, outside: Outside, outputs: &mut Vec<Output>) -> Result<(), Fatal> {
-        let Outside { raft_id, index, place_held_at, members } = outside;
+        let Outside { raft_id, index, place_held_at, members, removed } = outside;
         let own_index = self.membership.index;
         // Who says so may lag behind.
         if raft_id != self.config.own.raft_id || index < own_index {
@@ -46,9 +52,12 @@ impl Replica {
         if self.is_member() {
             return if index > own_index { self.end_removed(index, outputs) } else { Ok(()) };
         }
-        if self.membership.removed.contains(&raft_id) {
+        if removed || self.membership.removed.contains(&raft_id) {
             return self.end_removed(index, outputs);
         }
+        // A leader that had taken it for a member would go on taking its requests, and never answer them.
+        self.raw.raft.leader_id = raft::INVALID_ID;
+        self.hope_tick = self.tick;
         for (node, address) in members {
             // The genesis and the configured list may both be old.
             outputs.push(Output::Reach { node, address, urgent: false });
@@ -83,6 +92,17 @@ impl Replica {
         self.removed_at = Some(index);
         self.tick_operations(outputs);
         Err(Fatal::Removed { index })
+    }
+
+    /// Whether no leader is going to be known here, unless somebody adds this node: it is outside the membership, and was told
+    /// that it has to be added, or hears nothing from anybody who is inside.
+    pub(super) fn waits_in_vain(&self) -> bool {
+        let hopeless = self.tick >= self.hope_tick + HOPE_TICKS;
+        match self.outside() {
+            _ if self.is_member() || self.leader().is_some() => false,
+            Some(outside) => !outside.joins_by_itself || hopeless,
+            None => hopeless,
+        }
     }
 
     /// What this incarnation was told, while it is outside the membership.

@@ -87,10 +87,11 @@ impl Reads {
         served.into_values().map(|waiting| waiting.id).collect()
     }
 
-    /// The reads whose time is over.
-    fn overdue(&mut self, tick: u64, has_leader: bool) -> Vec<ReadId> {
+    /// The reads whose time is over. `waits_in_vain`: no leader is going to be known here.
+    fn overdue(&mut self, tick: u64, has_leader: bool, waits_in_vain: bool) -> Vec<ReadId> {
         let is_late = |waiting: &Waiting| {
-            tick >= waiting.deadline_tick || !has_leader && tick >= waiting.leader_deadline_tick
+            let is_over = waits_in_vain || tick >= waiting.leader_deadline_tick;
+            tick >= waiting.deadline_tick || !has_leader && is_over
         };
         let late =
             self.waiting.values().filter(|waiting| is_late(waiting)).map(|waiting| waiting.id).collect();
@@ -154,7 +155,7 @@ impl Replica {
 
     pub(super) fn fail_late_reads(&mut self, outputs: &mut Vec<Output>) {
         let has_leader = self.leader().is_some();
-        let late = self.reads.overdue(self.tick, has_leader);
+        let late = self.reads.overdue(self.tick, has_leader, self.waits_in_vain());
         outputs.extend(late.into_iter().map(Output::ReadFailed));
     }
 
@@ -203,9 +204,11 @@ mod tests {
     #[test]
     fn what_nobody_answers_is_late() {
         let mut reads = waiting(0..2);
-        assert_eq!(reads.overdue(50, true), []);
-        assert_eq!(reads.overdue(50, false), [ReadId(0), ReadId(1)]);
-        assert_eq!(waiting(4..5).overdue(100, true), [ReadId(4)]);
+        assert_eq!(reads.overdue(50, true, false), []);
+        assert_eq!(reads.overdue(49, false, false), []);
+        assert_eq!(reads.overdue(50, false, false), [ReadId(0), ReadId(1)]);
+        assert_eq!(waiting(4..5).overdue(100, true, false), [ReadId(4)]);
+        assert_eq!(waiting(4..5).overdue(1, false, true), [ReadId(4)]);
         assert_eq!(waiting(4..5).drain(), [ReadId(4)]);
     }
 }

@@ -91,7 +91,8 @@ pub(crate) fn message(message: &PeerMessage) -> Option<String> {
             ForwardRefusal::DiskFull => "has a full disk".to_owned(),
         },
         PeerMessage::Outside(outside) => {
-            format!("says that {} is outside of membership {}", id(outside.raft_id), outside.index)
+            let for_good = if outside.removed { ", for good" } else { "" };
+            format!("says that {} is outside of membership {}{for_good}", id(outside.raft_id), outside.index)
         }
         PeerMessage::Operate(operate) => format!("asks to {}", operate.operation),
         PeerMessage::OperateAnswer(answer) => match &answer.verdict {

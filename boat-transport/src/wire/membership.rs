@@ -12,6 +12,7 @@ pub(super) fn encode_outside(outside: Outside) -> proto::Outside {
         index: outside.index,
         place_held_at: outside.place_held_at,
         members: outside.members.into_iter().map(address).collect(),
+        removed: outside.removed,
     }
 }
 
@@ -21,6 +22,7 @@ pub(super) fn decode_outside(outside: proto::Outside) -> Result<Outside, Malform
         index: outside.index,
         place_held_at: outside.place_held_at,
         members: outside.members.into_iter().map(decode_address).collect::<Result<_, _>>()?,
+        removed: outside.removed,
     })
 }
 
