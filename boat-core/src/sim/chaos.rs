@@ -186,10 +186,14 @@ impl World {
         }
     }
 
-    /// Whether a majority of all nodes runs and votes on sound disks, without this one.
+    /// Whether a majority of all nodes runs and votes on sound disks, without this one, and will go on doing so: a change under
+    /// way may take one of them out, and leave a membership in which this one is needed.
     pub(super) fn others_suffice(&self, id: NodeId) -> bool {
         // Not as each takes it: who was removed may not know.
         let latest = self.latest_membership().unwrap_or_default();
+        if self.checker.is_change_under_way(&latest) {
+            return false;
+        }
         let others = self.nodes.values().filter(|node| node.id != id);
         let settled = others.filter(|node| {
             !node.rotten && node.running().is_some_and(|running| latest.is_voter(running.raft_id))

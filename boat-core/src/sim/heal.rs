@@ -7,7 +7,7 @@ use super::options::TICK_MS;
 use super::queue::{Event, Life};
 use super::replay::Trouble;
 use super::world::World;
-use crate::NodeId;
+use crate::{NodeId, RaftId};
 
 /// The ticks of the shortest election timeout; the longest is twice that.
 const ELECTION_TICKS: u64 = 15;
@@ -24,7 +24,7 @@ const ALIKE_MS_MAX: u64 = 30_000;
 #[derive(Debug)]
 pub(super) struct Healing {
     began_ms: u64,
-    /// Until when only the operator could tell the cluster how to go on.
+    /// Until when only the operator could tell the cluster how to go on, or a majority replayed.
     blocked_ms: u64,
     probe: Option<usize>,
     /// How long the probe took.
@@ -83,7 +83,7 @@ impl World {
     pub(super) fn look_at_healing(&mut self) -> Checked<bool> {
         self.context.after(LOOK_MS, Event::Healed);
         let since_ms = self.healing.as_ref().map_or(0, |healing| self.context.now_ms - healing.began_ms);
-        let is_blocked = !self.blocking().is_empty();
+        let is_blocked = !self.blocking().is_empty() || self.is_replaying();
         if since_ms % SETTLE_MS < LOOK_MS {
             self.settle_places();
             self.remove_blocking();
@@ -120,6 +120,17 @@ impl World {
         Ok(true)
     }
 
+    /// Whether a majority of the voters replays: promise L1 counts from when that is over. Requests that crash models are found
+    /// one after the other, and each costs some replays.
+    fn is_replaying(&self) -> bool {
+        let voters = self.latest_membership().unwrap_or_default().voters;
+        let replays = |voter: &&RaftId| {
+            let running = self.nodes.get(&voter.node()).and_then(Node::running);
+            running.is_some_and(|running| running.raft_id == **voter && running.replay.is_replaying())
+        };
+        voters.iter().filter(replays).count() > voters.len() / 2
+    }
+
     /// How nodes still differ; `None` once they are alike and nobody waits for an answer.
     fn apart(&self) -> Option<String> {
         let waiting = self.checker.book.waiting();
@@ -129,7 +140,7 @@ impl World {
         let Some(latest) = self.latest_membership() else { return Some(self.describe()) };
         let (position, commit) = (self.checker.position(), self.checker.commit());
         let settled = latest.learners.is_empty() && !latest.is_joint();
-        let member = |id: &crate::RaftId| {
+        let member = |id: &RaftId| {
             let running = self.nodes.get(&id.node()).and_then(|node| node.running());
             running.filter(|running| running.raft_id == *id).is_some_and(|running| {
                 let applier = &running.replay.applier;
@@ -158,8 +169,7 @@ impl World {
                 None => "is not a member".to_owned(),
                 Some(running) => {
                     let membership = running.replica.membership();
-                    let names =
-                        |ids: &[crate::RaftId]| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
+                    let names = |ids: &[RaftId]| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
                     let replay = &running.replay;
                     format!(
                         "{} {:?} ({}, holds {:?}) applied {} position {}{} voters {:?} learners {:?}",

@@ -224,6 +224,11 @@ impl Replay {
         self.is_open && !self.is_held && self.applier.index() < self.committed
     }
 
+    /// Whether the model is not yet again where it was before.
+    pub(super) fn is_replaying(&self) -> bool {
+        self.applier.position() < self.quarantine.passed()
+    }
+
     /// How this node is.
     pub(super) fn condition(&self, now_ms: u64) -> Condition {
         let is_down = now_ms < self.trouble.down_until_ms;
@@ -231,7 +236,7 @@ impl Replay {
         let passed = self.quarantine.passed();
         let ailments = Ailments::NONE
             .with(Ailment::BackendUnavailable, is_down)
-            .with(Ailment::Rebuilding, position < passed)
+            .with(Ailment::Rebuilding, self.is_replaying())
             .with(Ailment::Holding, self.is_held);
         let checkpoints = self.applier.checkpoints();
         let report = Report {
