@@ -309,9 +309,9 @@ pub struct Outside {
     pub place_held_at: Option<String>,
     /// Everybody in the membership, and where they are reached.
     pub members: Vec<(NodeId, String)>,
-    /// Whether the incarnation was in the membership, and never will be again. It may not know: one that was taken out before
-    /// it got anything of the log never heard that it was taken in.
-    pub removed: bool,
+    /// If the incarnation was in the membership, and never will be again: how many voters have to say so before it ends. Only
+    /// voters do. It may not know: one that was taken out before it got anything of the log never heard that it was taken in.
+    pub removed: Option<u16>,
 }
 
 /// An operation on the membership on its way from the node that was asked to the leader. It is sent again until the leader

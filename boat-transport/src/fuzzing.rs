@@ -185,7 +185,7 @@ fn peer_messages() -> Vec<Vec<u8>> {
     };
     let members = vec![(node, address.clone())];
     let place_held_at = Some(address.clone());
-    let outside = Outside { raft_id: own(), index: 9, place_held_at, members, removed: true };
+    let outside = Outside { raft_id: own(), index: 9, place_held_at, members, removed: Some(2) };
     let bytes = Bytes::from_static(b"a piece");
     let snapshot = SnapshotName { index: 9, term: 2, bytes: 100, checksum: 5 };
     let piece = SnapshotPiece { to: own(), from: own(), snapshot, offset: 3, checksum: 1, bytes };

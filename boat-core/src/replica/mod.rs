@@ -103,6 +103,8 @@ pub struct Replica {
     outside: Option<OutsideView>,
     /// When there was a leader last, or somebody inside the membership who answered while this incarnation was outside.
     hope_tick: u64,
+    /// The voters that say that this incarnation was removed, each as of an entry.
+    farewells: BTreeMap<RaftId, u64>,
     /// The entry as of which this incarnation is known to be removed.
     removed_at: Option<u64>,
     disk_full: bool,
@@ -175,6 +177,7 @@ impl Replica {
             proposed: None,
             outside: None,
             hope_tick: 0,
+            farewells: BTreeMap::new(),
             removed_at: None,
             disk_full: false,
             propose_tick: 0,
@@ -319,7 +322,9 @@ impl Replica {
                 }
             }
             PeerMessage::Join(join) => self.on_join(from, from_raft_id, join, outputs),
-            PeerMessage::Outside(outside) => return self.on_outside(*outside, outputs),
+            PeerMessage::Outside(outside) => {
+                return self.on_outside(from_raft_id, *outside, outputs);
+            }
             PeerMessage::Operate(operate) => self.on_operate(from, *operate, outputs),
             PeerMessage::OperateAnswer(answer) => self.on_operate_answer(*answer, outputs),
             PeerMessage::LeaveQuestion { raft_id, ticket } => {

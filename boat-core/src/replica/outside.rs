@@ -3,7 +3,7 @@
 use super::members::JOIN_AGAIN_TICKS;
 use super::{Fatal, Output, Replica};
 use crate::transport::{ConsensusKind, ConsensusMessage, Outside, PeerMessage};
-use crate::{NodeId, RaftId};
+use crate::{Membership, NodeId, RaftId};
 
 /// For how long an incarnation outside the membership hopes to be taken in soon after it last heard that it may be, in ticks:
 /// it asks all that it is connected to, and everybody inside answers.
@@ -22,9 +22,18 @@ impl Replica {
             index: self.membership.index,
             place_held_at: place.map(|member| member.address.clone()),
             members: members.map(|member| (member.raft_id.node(), member.address.clone())).collect(),
-            removed: self.membership.removed.contains(&raft_id),
+            removed: self.voters_to_say_farewell(raft_id),
         };
         outputs.push(Output::Send { to, message: PeerMessage::Outside(Box::new(outside)) });
+    }
+
+    /// How many voters have to tell an incarnation that it was removed, if this one knows that and is one of them. While a change
+    /// is half way there are two sets of them.
+    fn voters_to_say_farewell(&self, raft_id: RaftId) -> Option<u16> {
+        let Membership { voters, removed, .. } = &self.membership;
+        let knows = removed.contains(&raft_id) && voters.contains(&self.config.own.raft_id);
+        let majority = u16::try_from(voters.len() / 2 + 1).ok();
+        majority.filter(|_| knows && !self.membership.is_joint())
     }
 
     /// Whether nothing is to be heard from an incarnation any more: it was removed. One that campaigns is told so; by PreVote
@@ -41,19 +50,24 @@ impl Replica {
     /// A member says that this incarnation is not in the membership.
     ///
     /// # Errors
-    /// [`Fatal::Removed`] if it once was: incarnations never come back.
-    pub(super) fn on_outside(&mut self, outside: Outside, outputs: &mut Vec<Output>) -> Result<(), Fatal> {
+    /// [`Fatal::Removed`] if it once was, and enough voters say so: incarnations never come back.
+    pub(super) fn on_outside(
+        &mut self,
+        from: Option<RaftId>,
+        outside: Outside,
+        outputs: &mut Vec<Output>,
+    ) -> Result<(), Fatal> {
         let Outside { raft_id, index, place_held_at, members, removed } = outside;
-        let own_index = self.membership.index;
         // Who says so may lag behind.
-        if raft_id != self.config.own.raft_id || index < own_index {
+        if raft_id != self.config.own.raft_id || index < self.membership.index {
             return Ok(());
         }
-        if self.is_member() {
-            return if index > own_index { self.end_removed(index, outputs) } else { Ok(()) };
+        if let (Some(needed), Some(from)) = (removed, from) {
+            return self.on_farewell(from, index, needed.into(), outputs);
         }
-        if removed || self.membership.removed.contains(&raft_id) {
-            return self.end_removed(index, outputs);
+        if self.is_member() || self.membership.removed.contains(&raft_id) {
+            // Whoever does not vote does not decide that, and a voter says it once a change that is half way is over.
+            return Ok(());
         }
         // A leader that had taken it for a member would go on taking its requests, and never answer them.
         self.raw.raft.leader_id = raft::INVALID_ID;
@@ -78,8 +92,27 @@ impl Replica {
         Ok(())
     }
 
-    /// The log says that this incarnation is no member any more. It goes on until a member says so, too: one that does not know
-    /// yet, because it lost power before that was durable there, may need this one's vote to find out.
+    /// A voter says, as of this entry, that this incarnation was removed. Enough of them: any majority has one that knows it for
+    /// good. Until then a majority that lost power, and with it what it knew of the commit, may need this one's vote.
+    fn on_farewell(
+        &mut self,
+        from: RaftId,
+        index: u64,
+        needed: usize,
+        outputs: &mut Vec<Output>,
+    ) -> Result<(), Fatal> {
+        self.farewells.retain(|_, known| *known >= index);
+        if self.farewells.len() < Membership::MEMBERS_MAX {
+            self.farewells.insert(from, index);
+        }
+        if self.farewells.values().filter(|known| **known == index).count() < needed {
+            return Ok(());
+        }
+        self.end_removed(index, outputs)
+    }
+
+    /// The log says that this incarnation is no member any more. It goes on until a majority of the voters say so, too: one that
+    /// does not know yet, because it lost power before that was durable there, may need this one's vote to find out.
     pub(super) fn leave_membership(&mut self, outputs: &mut Vec<Output>) {
         log::info!("this node was removed from the cluster, as of entry {}", self.membership.index);
         for to in self.connected.iter().copied() {

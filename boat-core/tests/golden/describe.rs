@@ -91,7 +91,7 @@ pub(crate) fn message(message: &PeerMessage) -> Option<String> {
             ForwardRefusal::DiskFull => "has a full disk".to_owned(),
         },
         PeerMessage::Outside(outside) => {
-            let for_good = if outside.removed { ", for good" } else { "" };
+            let for_good = if outside.removed.is_some() { ", for good" } else { "" };
             format!("says that {} is outside of membership {}{for_good}", id(outside.raft_id), outside.index)
         }
         PeerMessage::Operate(operate) => format!("asks to {}", operate.operation),

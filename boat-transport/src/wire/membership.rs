@@ -12,17 +12,19 @@ pub(super) fn encode_outside(outside: Outside) -> proto::Outside {
         index: outside.index,
         place_held_at: outside.place_held_at,
         members: outside.members.into_iter().map(address).collect(),
-        removed: outside.removed,
+        removed: outside.removed.map(u32::from),
     }
 }
 
 pub(super) fn decode_outside(outside: proto::Outside) -> Result<Outside, Malformed> {
+    let removed =
+        outside.removed.map(|voters| u16::try_from(voters).map_err(|_| Malformed("number of voters")));
     Ok(Outside {
         raft_id: names::raft_id(outside.raft_id)?,
         index: outside.index,
         place_held_at: outside.place_held_at,
         members: outside.members.into_iter().map(decode_address).collect::<Result<_, _>>()?,
-        removed: outside.removed,
+        removed: removed.transpose()?,
     })
 }
 

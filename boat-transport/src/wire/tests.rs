@@ -162,11 +162,10 @@ fn verdict() -> impl Strategy<Value = Verdict> {
 /// What is said about changes of the membership.
 fn membership() -> impl Strategy<Value = PeerMessage> {
     let members = prop::collection::vec((any::<u16>().prop_map(NodeId), any::<String>()), 0..4);
-    let outside = (raft_id(), any::<(u64, bool)>(), prop::option::of(any::<String>()), members).prop_map(
-        |(raft_id, (index, removed), place_held_at, members)| {
+    let outside = (raft_id(), any::<(u64, Option<u16>)>(), prop::option::of(any::<String>()), members)
+        .prop_map(|(raft_id, (index, removed), place_held_at, members)| {
             PeerMessage::Outside(Box::new(Outside { raft_id, index, place_held_at, members, removed }))
-        },
-    );
+        });
     let operate = (any::<(u64, u64, u128)>(), operation()).prop_map(|((ticket, term, token), operation)| {
         let token = OperationToken(token);
         PeerMessage::Operate(Box::new(Operate { ticket, term, token, operation }))
