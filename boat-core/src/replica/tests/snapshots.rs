@@ -62,7 +62,7 @@ fn leader_behind_a_snapshot() -> Replica {
     };
     let mut replica = Replica::new(ReplicaConfig::new(own, 5), start).unwrap();
     [1, 2].into_iter().for_each(|peer| hears(&mut replica, Input::Connected(NodeId(peer))));
-    let is_asking = |replica: &Replica| replica.raw.raft.state == raft::StateRole::PreCandidate;
+    let is_asking = |replica: &Replica| replica.raw.raft.state == StateRole::PreCandidate;
     while !is_asking(&replica) {
         hears(&mut replica, Input::Tick);
     }

@@ -177,7 +177,7 @@ fn a_log_that_lost_what_was_synced_is_found_and_one_that_lost_more_writes_is_not
     };
     let recovered = |last_index: u64| Recovered {
         hard_state: HardState { term: 1, vote: 7, commit: 0 },
-        membership: crate::Membership::default(),
+        membership: Membership::default(),
         membership_latest: None,
         first_index: 1,
         last_index,
