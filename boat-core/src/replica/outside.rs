@@ -62,6 +62,10 @@ impl Replica {
         if raft_id != self.config.own.raft_id || index < self.membership.index {
             return Ok(());
         }
+        for (node, address) in members {
+            // The genesis and the configured list may both be old, and who was removed has to find those that say so.
+            outputs.push(Output::Reach { node, address, urgent: false });
+        }
         if let (Some(needed), Some(from)) = (removed, from) {
             return self.on_farewell(from, index, needed.into(), outputs);
         }
@@ -72,10 +76,6 @@ impl Replica {
         // A leader that had taken it for a member would go on taking its requests, and never answer them.
         self.raw.raft.leader_id = raft::INVALID_ID;
         self.hope_tick = self.tick;
-        for (node, address) in members {
-            // The genesis and the configured list may both be old.
-            outputs.push(Output::Reach { node, address, urgent: false });
-        }
         if self.outside.as_ref().is_none_or(|known| known.place_held_at != place_held_at) {
             match &place_held_at {
                 Some(address) if *address == self.config.own.address => {

@@ -2,6 +2,7 @@
 
 use super::super::change::{Change, Step};
 use super::*;
+use crate::transport::Outside;
 use crate::{MembershipOperation as Operation, MembershipRefusal as Refusal};
 
 const WITHIN_TICKS: u64 = 400;
@@ -107,6 +108,30 @@ fn who_is_not_there_is_waited_for_and_then_refused_for_certain() {
     cluster.tick(20);
     cluster.operate(follower, 2, elsewhere);
     assert_eq!(cluster.wait(2), refused(Refusal::OtherAddress { address: "127.0.0.1:3".to_owned() }));
+}
+
+#[test]
+fn who_was_removed_ends_when_a_majority_says_so_and_is_told_where_it_is() {
+    let mut cluster = Cluster::new(3);
+    let (leader, gone) = cluster.follower();
+    let raft_id = cluster.replicas[&gone].config.own.raft_id;
+    let say = |cluster: &mut Cluster, from: NodeId, index, removed| {
+        let members = vec![(leader, "elsewhere:1".to_owned())];
+        let outside = Outside { raft_id, index, place_held_at: None, members, removed };
+        let from_raft_id = Some(member(from.0, 1).raft_id);
+        let message = PeerMessage::Outside(Box::new(outside));
+        cluster.input(gone, Input::Peer { from, from_raft_id, message });
+    };
+    let other = cluster.replicas.keys().copied().find(|node| ![leader, gone].contains(node)).unwrap();
+    say(&mut cluster, other, 9, None);
+    say(&mut cluster, other, 9, Some(2));
+    say(&mut cluster, other, 9, Some(2));
+    assert!(cluster.removed.is_empty(), "one voter says it, and a learner");
+    assert!(cluster.reach.contains(&(leader, "elsewhere:1".to_owned())));
+    say(&mut cluster, leader, 12, Some(2));
+    assert!(cluster.removed.is_empty(), "there was another change in between");
+    say(&mut cluster, other, 12, Some(2));
+    assert_eq!(cluster.removed, [raft_id]);
 }
 
 #[test]
