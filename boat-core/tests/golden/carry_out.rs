@@ -144,6 +144,13 @@ impl Cluster {
         self.inputs.push_back((to, Input::Peer { from: from.node(), from_raft_id: Some(from), message }));
     }
 
+    /// The model of a node takes requests again.
+    pub(crate) fn make_ready(&mut self, id: NodeId) {
+        self.nodes.get_mut(&id).unwrap().is_busy = false;
+        self.apply(id);
+        self.run();
+    }
+
     /// Applies what is committed.
     fn apply(&mut self, id: NodeId) {
         while let Some(node) = self.nodes.get_mut(&id)

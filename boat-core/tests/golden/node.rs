@@ -39,6 +39,8 @@ pub(crate) struct Node {
     pub(crate) quarantine: Quarantine,
     pub(crate) committed: u64,
     pub(crate) is_held: bool,
+    /// Whether the model takes no more requests for now.
+    pub(crate) is_busy: bool,
     /// How often the model began anew.
     pub(crate) life: u64,
     pub(crate) hangs: bool,
@@ -67,6 +69,7 @@ impl Node {
             quarantine,
             committed: disk.committed(),
             is_held: false,
+            is_busy: false,
             life: 1,
             hangs: false,
             unwritten: VecDeque::new(),
@@ -126,7 +129,7 @@ impl Node {
 
     /// Applies the next entry, as far as the model goes along; `None` when there is nothing to apply.
     pub(crate) fn apply(&mut self, disk: &Disk) -> Option<Vec<Step>> {
-        let is_open = self.replica.is_member() && !self.is_held;
+        let is_open = self.replica.is_member() && !self.is_held && !self.is_busy;
         let entry: &LogEntry = disk.entry(self.applier.index() + 1).filter(|_| is_open)?;
         if entry.index > self.committed {
             return None;

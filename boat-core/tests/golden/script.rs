@@ -20,6 +20,7 @@
 //! | `lose N` | the same, and it has to find the cluster first, from the list of its founders |
 //! | `copy N`, `restore N` | the disk of N is copied; N ends, and its disk is what was copied |
 //! | `snapshot N` | N takes a snapshot, and cuts its log |
+//! | `busy N`, `ready N` | the model of N takes no more requests, and takes them again |
 //! | `taint N` | the model of N goes another way from the next request on |
 //! | `force N POSITION` | an operator wants the request there quarantined |
 //! | `handover N`, `leave N` | N hands leadership over, or asks whether its disk may be wiped |
@@ -117,6 +118,8 @@ impl Cluster {
             ("copy", []) => self.copy_disk(id),
             ("restore", []) => self.restore_disk(id),
             ("snapshot", []) => self.take_snapshot(id),
+            ("busy", []) => self.nodes.get_mut(&id).unwrap().is_busy = true,
+            ("ready", []) => self.make_ready(id),
             ("taint", []) => self.nodes.get_mut(&id).unwrap().model.taint(),
             ("force", [position]) => {
                 let (position, within_ticks) = (position.parse().unwrap(), OPERATION_WITHIN_TICKS);
