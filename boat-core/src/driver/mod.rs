@@ -190,8 +190,7 @@ impl Driver {
     /// Runs until the node stops. Everybody who waits has been answered when it returns.
     pub(crate) fn run(mut self) -> Result<(), Error> {
         self.addresses.set_membership(self.replica.membership());
-        // Whatever was applied here was durable, but that it was committed need not have been.
-        self.open_feed(self.replica.last_index());
+        self.open_feed();
         let mut outputs = Vec::new();
         let ended = self.drive(&mut outputs);
         self.around.shared.stopping.store(true, Ordering::Release);
@@ -388,7 +387,7 @@ impl Driver {
                 Output::Membership(membership) => {
                     self.addresses.set_membership(&membership);
                     self.around.shared.memberships.push(membership.clone());
-                    self.open_feed(membership.index);
+                    self.open_feed();
                 }
                 // What is promised or decided about crashes is rare enough to wait for: it must be durable before what
                 // comes behind it.
@@ -434,9 +433,9 @@ impl Driver {
         Ok(())
     }
 
-    /// Lets the applier begin once this node is a member, as of this entry.
-    fn open_feed(&self, index: u64) {
-        if self.replica.is_member() {
+    /// Lets the applier begin once this node is a member.
+    fn open_feed(&self) {
+        if let Some(index) = self.replica.doubtful_index() {
             self.around.shared.wellbeing.doubt_up_to(index);
             self.around.shared.feed.open();
         }

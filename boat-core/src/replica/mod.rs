@@ -86,6 +86,8 @@ pub struct Replica {
     committed: VecDeque<LogEntry>,
     /// Up to here entries were handed to the applier.
     handed: u64,
+    /// See [`Replica::doubtful_index`].
+    doubtful_index: Option<u64>,
     changing: Option<persist::Changing>,
     installing: Option<persist::Installing>,
     transfers: Transfers,
@@ -163,6 +165,7 @@ impl Replica {
             written: hard_state,
             committed: VecDeque::new(),
             handed: commit,
+            doubtful_index: None,
             changing: None,
             installing: None,
             transfers: Transfers::default(),
@@ -187,6 +190,7 @@ impl Replica {
             divergence: divergence::Divergence::default(),
             config,
         };
+        replica.doubt_up_to(replica.last_index());
         replica.draw_election_timeout();
         Ok(replica)
     }
@@ -487,6 +491,20 @@ impl Replica {
     /// Whether this incarnation is in the membership, with or without a vote.
     pub fn is_member(&self) -> bool {
         self.membership.members.contains_key(&self.config.own.raft_id)
+    }
+
+    /// Up to this entry requests may have been answered by an earlier process or incarnation of this node; `None` outside the
+    /// membership, where nothing is applied. Not the commit that the log told of when it was opened: whatever was applied was
+    /// durable, but that it was committed need not have been.
+    pub fn doubtful_index(&self) -> Option<u64> {
+        self.doubtful_index
+    }
+
+    /// This incarnation may have become a member as of this entry, or was one when its log ended with it.
+    pub(super) fn doubt_up_to(&mut self, index: u64) {
+        if self.is_member() {
+            self.doubtful_index.get_or_insert(index);
+        }
     }
 
     /// Nodes that are connected now.

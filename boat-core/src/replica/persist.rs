@@ -190,6 +190,7 @@ impl Replica {
         log::info!("the log goes on behind a snapshot as of entry {}", kept.name.index);
         self.handed = kept.name.index;
         self.raw.advance_apply_to(self.handed);
+        self.doubt_up_to(kept.membership.index);
         outputs.push(Output::Membership(kept.membership.clone()));
         outputs.push(Output::Installed(kept));
         // What waits may have been applied within the snapshot: asked again, it is answered from there.
@@ -214,6 +215,7 @@ impl Replica {
             names(&changing.membership.learners),
         );
         self.membership = changing.membership.clone();
+        self.doubt_up_to(self.membership.index);
         self.forget_joiners(&changing.change);
         outputs.push(Output::Membership(changing.membership));
         if let Some(entry) = self.committed.pop_front() {

@@ -532,3 +532,19 @@ fn leadership_is_handed_to_the_most_caught_up() {
         assert_eq!(cluster.leader(), others[0]);
     }
 }
+
+#[test]
+fn what_a_log_holds_may_have_been_answered_whether_it_tells_of_the_commit_or_not() {
+    let entry = |index| LogEntry { index, term: 1, kind: crate::log::EntryKind::Normal, data: Bytes::new() };
+    let start = |membership| ReplicaStart {
+        hard_state: HardState { term: 1, vote: 0, commit: 1 },
+        membership,
+        term_starts: vec![(1, 1)],
+        last_index: 2,
+        tail: vec![entry(2)],
+        ..ReplicaStart::default()
+    };
+    let started = |own, membership| Replica::new(ReplicaConfig::new(own, 5), start(membership)).unwrap();
+    assert_eq!(started(member(1, 1), founding_membership(3)).doubtful_index(), Some(2));
+    assert_eq!(started(member(3, 1), founding_membership(3)).doubtful_index(), None);
+}

@@ -166,9 +166,9 @@ impl Replay {
         };
     }
 
-    /// The node is a member: what lies behind this entry was never answered by an earlier process or incarnation.
-    pub(super) fn open(&mut self, index: u64) {
-        if !std::mem::replace(&mut self.is_open, true) {
+    /// The node is a member, if what lies behind some entry was never answered by an earlier process or incarnation.
+    pub(super) fn open(&mut self, doubtful_index: Option<u64>) {
+        if let Some(index) = doubtful_index.filter(|_| !std::mem::replace(&mut self.is_open, true)) {
             self.quarantine.doubt_up_to(index);
             self.quarantine.reached(self.applier.index());
         }

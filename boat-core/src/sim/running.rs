@@ -110,9 +110,7 @@ impl Running {
         let mut replica = Replica::new(config, start_of(context, recovered, snapshots.newest()))
             .map_err(|error| broken(node, &error))?;
         replica.restore_decisions(replay.quarantine.decisions().clone());
-        if replica.is_member() {
-            replay.open(opened.last_index);
-        }
+        replay.open(replica.doubtful_index());
         let own_introduction = Introduction {
             birth: directory.birth(),
             members: members.clone(),
@@ -346,10 +344,8 @@ impl Running {
                 let node = self.node;
                 context.note(membership.index, || describe(node, &membership));
                 self.snapshots.memberships.push(membership.clone());
-                if self.replica.is_member() {
-                    self.replay.open(membership.index);
-                    self.schedule(context);
-                }
+                self.replay.open(self.replica.doubtful_index());
+                self.schedule(context);
             }
             snapshot @ (Output::ReadSnapshot { .. }
             | Output::BeginSnapshot(_)

@@ -83,7 +83,7 @@ impl Cluster {
             }
             Output::Diverged { rebuild: true, .. } => self.reset(id),
             Output::Failed { id: request, .. } => drop(node.waiting.remove(&request)),
-            Output::Membership(membership) => node.open(membership.index),
+            Output::Membership(_) => node.open(),
             snapshot => self.carry_out_snapshot(id, snapshot),
         }
     }

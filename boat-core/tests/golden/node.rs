@@ -78,13 +78,13 @@ impl Node {
             waiting: BTreeMap::new(),
         };
         saved.into_iter().for_each(|saved| node.restore(saved));
-        node.open(node.replica.last_index());
+        node.open();
         node
     }
 
-    /// Once the node is a member: what lies behind this entry was never answered by an earlier process or incarnation.
-    pub(crate) fn open(&mut self, index: u64) {
-        if self.replica.is_member() {
+    /// Once the node is a member: what lies behind some entry was never answered by an earlier process or incarnation.
+    pub(crate) fn open(&mut self) {
+        if let Some(index) = self.replica.doubtful_index() {
             self.quarantine.doubt_up_to(index);
             self.quarantine.reached(self.applier.index());
         }
