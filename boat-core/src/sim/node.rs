@@ -203,6 +203,15 @@ impl Node {
         matches!(self.process, Process::Empty(_) | Process::Asking(_))
     }
 
+    /// Whether a process runs that is a member, and has replayed and applied all that it knows of.
+    pub(super) fn is_ready(&self) -> bool {
+        self.running().is_some_and(|running| {
+            let replay = &running.replay;
+            let caught_up = running.replica.caught_up_index();
+            !replay.is_replaying() && caught_up.is_some_and(|index| replay.applier.index() >= index)
+        })
+    }
+
     /// Whether no space is left on the disk.
     pub(super) fn is_full(&self) -> bool {
         self.full

@@ -349,8 +349,8 @@ impl World {
 
     pub(super) fn send(&mut self, sending: Sending) {
         let Sending { attempt, id, encoded } = sending;
-        let place = self.context.up_to(self.nodes.len() as u64 - 1) as u16;
-        let Some(node) = self.nodes.get_mut(&NodeId(place)) else { return };
+        let place = self.choose_place(attempt);
+        let Some(node) = self.nodes.get_mut(&place) else { return };
         if node.is_down() {
             // The connection is refused: it never left the client.
             let reply = Reply::Failed(Failure::NoLeader);
@@ -361,6 +361,18 @@ impl World {
             format!("operation {} to node {place}: {id:?}", attempt.operation)
         });
         node.put(context, NodeInput::Propose { attempt, id, encoded });
+    }
+
+    /// Which node a client asks: any. Once the faults are over it asks every other time one that says that it is ready, as
+    /// whoever balances load does: promise L1 is the cluster's, not that of a node that is far behind.
+    fn choose_place(&mut self, attempt: Attempt) -> NodeId {
+        let ready: Vec<NodeId> = match self.context.faulty || attempt.number.is_multiple_of(2) {
+            true => Vec::new(),
+            false => self.nodes.values().filter(|node| node.is_ready()).map(|node| node.id).collect(),
+        };
+        let all = if ready.is_empty() { self.nodes.keys().copied().collect() } else { ready };
+        let place = self.context.up_to(all.len() as u64 - 1) as usize;
+        all.get(place).copied().unwrap_or(NodeId(0))
     }
 
     fn give_up(&mut self, attempt: Attempt) {
