@@ -203,12 +203,14 @@ impl Node {
         matches!(self.process, Process::Empty(_) | Process::Asking(_))
     }
 
-    /// Whether a process runs that is a member, and has replayed and applied all that it knows of.
+    /// Whether a process runs that is a member, has replayed and applied all that it knows of, and whose answers count: of a model
+    /// that went another way the run hears none.
     pub(super) fn is_ready(&self) -> bool {
         self.running().is_some_and(|running| {
             let replay = &running.replay;
             let caught_up = running.replica.caught_up_index();
-            !replay.is_replaying() && caught_up.is_some_and(|index| replay.applier.index() >= index)
+            let is_sound = !replay.is_replaying() && !replay.is_tainted;
+            is_sound && caught_up.is_some_and(|index| replay.applier.index() >= index)
         })
     }
 
