@@ -199,4 +199,22 @@ mod tests {
         assert!(overlap(&membership(&[1, 2, 3], &[]), &membership(&[1, 4, 5], &[1, 2, 3])));
         assert!(overlap(&membership(&[1, 4, 5], &[1, 2, 3]), &membership(&[1, 4, 5], &[])));
     }
+
+    #[test]
+    fn a_change_is_under_way_until_it_is_in_force_or_overwritten() {
+        let entry = |index, kind| LogEntry { index, term: 1, kind, data: bytes::Bytes::new() };
+        let (change, normal) = (EntryKind::MembershipChange, EntryKind::Normal);
+        let mut memberships = Memberships::default();
+        memberships.writing(RaftId(1), &[entry(1, normal), entry(2, change), entry(3, normal)]);
+        memberships.writing(RaftId(1), &[entry(4, normal)]);
+        memberships.writing(RaftId(9), &[entry(8, change)]);
+        let raft_id = RaftId(1);
+        let member = crate::Member { raft_id, birth: crate::Birth(1), address: String::new() };
+        let members = BTreeMap::from([(raft_id, member)]);
+        let latest = |index| Membership { index, members: members.clone(), ..Membership::default() };
+        assert!(memberships.is_change_under_way(&latest(0)));
+        assert!(!memberships.is_change_under_way(&latest(2)));
+        memberships.writing(RaftId(1), &[entry(2, normal)]);
+        assert!(!memberships.is_change_under_way(&latest(0)), "another leader's entry stands there");
+    }
 }
