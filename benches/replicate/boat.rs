@@ -20,6 +20,10 @@ impl Predictor for Count {
         StateKind::Replay
     }
 
+    fn is_quick(&self) -> bool {
+        true
+    }
+
     async fn reset(&mut self) -> std::result::Result<(), PredictorError> {
         self.0 = 0;
         Ok(())

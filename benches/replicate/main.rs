@@ -2,9 +2,11 @@
 //!
 //! With 1, 64, 1,024 and 4,096 callers that each wait for an answer before they ask again, three nodes are asked whose logs are in
 //! memory, over a transport within a process, in turns with three nodes of openraft that do the same. Requests have one byte, and both
-//! models count them. Boat's nodes have threads of their own, and sessions, positions, digests, checksums and exact retries are all
-//! there; openraft has no such things, and its nodes run on the callers' runtime: once on one thread, once on all cores. The
-//! goals hold Boat against the better of the two.
+//! models count them. Boat's nodes have threads of their own, which few requests need, for the model declares itself quick; sessions,
+//! positions, digests, checksums and exact retries are all there. openraft has no such things, and its nodes run on the callers'
+//! runtime: once on one thread, once on all cores. The goals hold Boat against the better of the two.
+//!
+//! With `BOAT_CALLERS=64` in the environment, Boat alone is asked, by so many callers: for a profiler.
 #![expect(clippy::print_stdout, reason = "a bench prints what it measures")]
 
 mod boat;
@@ -47,6 +49,11 @@ fn main() -> Result<()> {
     let size = Size::asked_for();
     println!("replicate, on {}; {ROUNDS} rounds in turns", machine());
     let turn = Duration::from_millis(size.pick(20, 1_000, 5_000));
+    let only: Option<usize> = std::env::var("BOAT_CALLERS").ok().and_then(|callers| callers.parse().ok());
+    if let Some(callers) = only {
+        println!("{callers:>8} {:>26.0}", Who::Boat.run(callers, 5 * turn)?);
+        return Ok(());
+    }
     let mut samples = CALLERS.map(|callers| (callers, Who::ALL.map(|who| (who, Vec::new()))));
     for round in 0..=size.pick(0, ROUNDS, ROUNDS) {
         for (callers, samples) in &mut samples {

@@ -105,6 +105,12 @@ pub trait Model: Serialize + DeserializeOwned + Send + 'static {
     /// Answers one request, and learns from it as it may.
     fn predict(&mut self, context: &Context, request: Self::Request) -> Self::Response;
 
+    /// Whether `predict` takes microseconds at most and waits for nothing. Small batches are then run where they become known, also
+    /// on threads of those who ask, which spares the change to the model's own thread; see [`Predictor::is_quick`]. Default: no.
+    fn is_quick(&self) -> bool {
+        false
+    }
+
     /// Answers a question without learning from it, for [`Node::query`](crate::Node::query). Default: `None`, this model
     /// answers no queries. [`Context::position`] is the last one that the state has seen; a query has no random numbers.
     fn query(&self, context: &Context, request: Self::Request) -> Option<Self::Response> {
@@ -202,6 +208,10 @@ impl<M: Model> Predictor for ModelPredictor<M> {
         std::sync::Arc::new(|_, body| {
             serde_json::from_slice::<M::Request>(body).map(drop).map_err(|error| error.to_string())
         })
+    }
+
+    fn is_quick(&self) -> bool {
+        self.model.is_quick()
     }
 
     fn spare(&self) -> Option<Self> {

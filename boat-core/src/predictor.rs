@@ -160,6 +160,13 @@ pub trait Predictor: Send + 'static {
         Arc::new(|_, _| Ok(()))
     }
 
+    /// Whether a call takes microseconds at most and waits for nothing. Boat then runs small batches where they become known,
+    /// also on threads of those who ask, instead of waking the applier's thread for them; a call that hangs all the same
+    /// hangs such a thread with it. Default: no.
+    fn is_quick(&self) -> bool {
+        false
+    }
+
     /// Another predictor like this one, fresh, for a predictor whose calls keep their thread: when one of them never returns,
     /// its thread is given up, and this one goes on in another. Default: none, for predictors whose futures can be dropped.
     fn spare(&self) -> Option<Self>

@@ -24,6 +24,8 @@ use crate::{Call, CallOutcome, Predictor, PredictorError};
 const BATCH_CALLS_MAX: usize = RUN_CALLS_MAX;
 /// The bytes of entries taken from the feed at once, about.
 const PULL_BYTES_MAX: usize = 4 << 20;
+/// The bytes of entries, at most, that are worth no change of threads.
+const HELPED_BYTES_MAX: usize = 64 << 10;
 /// How long to wait before an unavailable backend is tried again: doubled each time, from the first to the second.
 pub(super) const RETRY_WAIT: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
@@ -69,6 +71,8 @@ pub(crate) struct ApplyLoop<P> {
     pub(crate) gave_up: bool,
     /// Which sessions the handles were told of.
     pub(crate) published_sessions: Option<u64>,
+    /// Empty between batches; kept for its room.
+    pub(crate) answers: Vec<(RequestId, Applied)>,
 }
 
 impl<P: Predictor> ApplyLoop<P> {
@@ -131,6 +135,7 @@ impl<P: Predictor> ApplyLoop<P> {
             number: self.number,
             gave_up: false,
             published_sessions: None,
+            answers: Vec::new(),
         })
     }
 
@@ -159,6 +164,10 @@ impl<P: Predictor> ApplyLoop<P> {
                 Pulled::Stopped => return End::Stopped,
                 Pulled::Installed => return End::Installed,
                 Pulled::Entries(entries) => {
+                    let bytes: usize = entries.iter().map(|entry| entry.data.len()).sum();
+                    if bytes > HELPED_BYTES_MAX {
+                        self.shared.lanes.own_thread().await;
+                    }
                     self.apply(&mut applier, &mut batch, &entries, &mut progress).await
                 }
                 Pulled::InLog(last) => self.scan(&mut applier, &mut batch, last, &mut progress).await,
@@ -181,6 +190,7 @@ impl<P: Predictor> ApplyLoop<P> {
             LogError::OutOfRange { .. } if feed.awaits_install(next) => Ok(()),
             error => Err(End::Unreadable(error)),
         };
+        self.shared.lanes.own_thread().await;
         let next = applier.index() + 1;
         let mut scan = match self.reader.scan_ahead(next, last + 1) {
             Ok(scan) => scan,
@@ -233,7 +243,7 @@ impl<P: Predictor> ApplyLoop<P> {
             }
         }
         let outcomes = self.predict(batch).await?;
-        let mut answers = Vec::new();
+        let mut answers = std::mem::take(&mut self.answers);
         let somebody_waits = !self.shared.waiters.is_empty();
         applier.complete(batch, outcomes, |origin, hash, applied| {
             if somebody_waits {
@@ -241,11 +251,13 @@ impl<P: Predictor> ApplyLoop<P> {
             }
         });
         self.publish(applier);
-        self.answer(answers);
+        self.answer(&mut answers);
+        answers.clear();
+        self.answers = answers;
         Ok(())
     }
 
-    fn answer(&self, answers: Vec<(RequestId, Applied)>) {
+    fn answer(&self, answers: &mut Vec<(RequestId, Applied)>) {
         // A model that goes another way than a majority's must not answer; who waits hears that nobody knows.
         if answers.is_empty() || self.shared.wellbeing.stays_diverged() {
             return;
@@ -283,7 +295,7 @@ impl<P: Predictor> ApplyLoop<P> {
     }
 
     /// Waits until the log decides about the request that comes next.
-    async fn wait_for(&self, decision: Notified<'_>) -> Result<(), End> {
+    async fn wait_for(&mut self, decision: Notified<'_>) -> Result<(), End> {
         if self.shared.wellbeing.applier() != self.number {
             return Err(End::GivenUp);
         }
@@ -373,7 +385,7 @@ impl<P: Predictor> ApplyLoop<P> {
         });
     }
 
-    pub(super) async fn unavailable(&self, why: String, wait: &mut Duration) -> Result<(), End> {
+    pub(super) async fn unavailable(&mut self, why: String, wait: &mut Duration) -> Result<(), End> {
         let known = self.shared.backend();
         if known.healthy || known.error.as_ref() != Some(&why) {
             log::warn!("node {}: {why}; trying again", self.shared.node);

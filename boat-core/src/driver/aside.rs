@@ -51,7 +51,8 @@ pub(super) fn may_begin_anew<P: Predictor>(
         }
         let next_tick = now() + launch.tick;
         while now() < next_tick {
-            launch.shared.inbox.take(next_tick, &mut events);
+            launch.shared.inbox.wait(next_tick);
+            launch.shared.inbox.take(&mut events);
             for event in events.drain(..) {
                 whereabouts.observe(&event);
                 if let Some(decided) = decide(launch, event, first, ticket) {

@@ -170,7 +170,8 @@ impl<P: Predictor> Launch<P> {
             if let Some(peers) = whereabouts.addresses.changed() {
                 self.links.set_peers(peers);
             }
-            self.shared.inbox.take(next_tick, &mut events);
+            self.shared.inbox.wait(next_tick);
+            self.shared.inbox.take(&mut events);
             for event in events.drain(..) {
                 whereabouts.observe(&event);
                 if self.on_event(event, &mut founding, &mut outputs)? {
@@ -336,6 +337,7 @@ impl<P: Predictor> Launch<P> {
             number: self.shared.wellbeing.applier(),
             gave_up: false,
             published_sessions: None,
+            answers: Vec::new(),
         };
         let applier = keeper::start(applier, &self.shared).map_err(|error| storage(&error))?;
         Ok((Driver::new(around, replica, log, fetch, (transfer, writer)), applier))

@@ -26,6 +26,11 @@ impl FreeSpace {
         FreeSpace { files, directory, bytes_min, looked: None }
     }
 
+    /// Whether a write to this disk may take a while.
+    pub(crate) fn may_wait(&self) -> bool {
+        self.files.may_wait()
+    }
+
     /// Raises the alarm or takes it back, where the disk was not looked at lately.
     pub(crate) fn look(&mut self, shared: &Shared) {
         let time = now();

@@ -1,13 +1,17 @@
 //! What waits for the driver: one queue, two doors.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 
-use super::Event;
+use super::help::{self, Helped, Promise};
+use super::{Driver, Event};
 
 /// How many events from outside (peers and clients) may wait. More are dropped: peers repeat, clients are told.
 const OUTSIDE_EVENTS_MAX: usize = 16_384;
+
+/// So many requests are worth waking the driver's thread: it works on them while others are handed in.
+const HELPED_REQUESTS_MAX: usize = 512;
 
 #[derive(Debug, Default)]
 struct Queue {
@@ -16,20 +20,50 @@ struct Queue {
     /// Whether a client's request waits for the next other event instead of waking the driver. On while an entry is in
     /// flight: the request travels with the next one, and cannot leave before this one is committed.
     requests_wait: bool,
-    /// Whether the driver waits. Waking it costs a system call, whether it waits or not.
+    /// Whether whoever hands something in may take the driver's turn.
+    takes_help: bool,
+    /// Whether a client has promised to take the driver's turn once others have handed in what they have.
+    is_promised: bool,
+    /// Whether the driver's thread waits. Waking it costs a system call, whether it waits or not.
     asleep: bool,
+    /// Whether the driver's thread is to look at the driver, though nothing waits here.
+    called: bool,
     closed: bool,
+}
+
+#[derive(Debug, Default)]
+struct Parts {
+    queue: Mutex<Queue>,
+    arrived: Condvar,
+    driver: OnceLock<Weak<Mutex<Driver>>>,
 }
 
 /// The driver's inbox. Events from within (a write is durable, requests were applied) are bounded by what the driver itself
 /// asked for, so they always fit; events from outside are bounded by number.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Inbox(Arc<(Mutex<Queue>, Condvar)>);
+pub(crate) struct Inbox(Arc<Parts>);
+
+/// What came of handing in a client's request.
+#[must_use]
+pub(crate) enum Offered<'a> {
+    /// There is no room, or nobody reads any more.
+    Refused,
+    /// It is going to be seen.
+    Taken,
+    /// It is, once the caller has kept this promise.
+    Promised(Promise<'a>),
+}
 
 impl Inbox {
     fn lock(&self) -> MutexGuard<'_, Queue> {
         // A queue is sound whatever its holder panicked of.
-        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says whose inbox this is, for those who may take its turn.
+    pub(crate) fn lend(&self, driver: &Arc<Mutex<Driver>>) {
+        // An inbox has one driver in its life.
+        let _ = self.0.driver.set(Arc::downgrade(driver));
     }
 
     /// Hands in an event from within.
@@ -41,13 +75,38 @@ impl Inbox {
         }
     }
 
-    /// Wakes the driver if it waits.
+    /// Wakes the driver's thread if it waits.
     fn wake(&self, queue: MutexGuard<'_, Queue>) {
         let asleep = queue.asleep;
         drop(queue);
         if asleep {
-            self.0.1.notify_one();
+            self.0.arrived.notify_one();
         }
+    }
+
+    /// Takes the driver's turn if its thread waits and that may be; wakes it otherwise.
+    fn help_or_wake(&self, queue: MutexGuard<'_, Queue>) {
+        if queue.asleep && queue.takes_help {
+            drop(queue);
+            self.help();
+        } else {
+            self.wake(queue);
+        }
+    }
+
+    /// Takes the driver's turn, or has its thread take it.
+    pub(super) fn help(&self) {
+        let helped = self.0.driver.get().and_then(Weak::upgrade).map(|driver| help::help(&driver, self));
+        if helped != Some(Helped::Done) {
+            self.call();
+        }
+    }
+
+    /// Has the driver's thread look at the driver, whether something waits here or not.
+    pub(super) fn call(&self) {
+        let mut queue = self.lock();
+        queue.called = true;
+        self.wake(queue);
     }
 
     /// Hands in an event from within that can wait for the next one: nobody waits for its effect.
@@ -66,45 +125,65 @@ impl Inbox {
         }
         queue.outside += 1;
         queue.events.push_back(event);
-        self.wake(queue);
+        self.help_or_wake(queue);
         true
     }
 
-    /// Hands in a client's request: like [`Inbox::offer`], but it waits while an entry is in flight.
-    pub(crate) fn offer_request(&self, event: Event) -> bool {
+    /// Hands in a client's request: like [`Inbox::offer`], but it waits while an entry is in flight, and whoever takes the
+    /// driver's turn for it gives others the time to hand in theirs.
+    pub(crate) fn offer_request(&self, event: Event) -> Offered<'_> {
         let mut queue = self.lock();
         if queue.closed || queue.outside >= OUTSIDE_EVENTS_MAX {
-            return false;
+            return Offered::Refused;
         }
         queue.outside += 1;
         queue.events.push_back(event);
-        if !queue.requests_wait {
-            self.wake(queue);
+        if queue.requests_wait || (queue.is_promised && queue.outside != HELPED_REQUESTS_MAX) {
+            return Offered::Taken;
         }
-        true
+        if queue.asleep && queue.takes_help && queue.outside < HELPED_REQUESTS_MAX {
+            queue.is_promised = true;
+            return Offered::Promised(Promise::new(self));
+        }
+        self.wake(queue);
+        Offered::Taken
     }
 
-    /// Waits until something is there, or until `deadline`, and takes all of it.
-    pub(crate) fn take(&self, deadline: Instant, taken: &mut VecDeque<Event>) {
+    /// Waits until something is there, or until `deadline`.
+    pub(crate) fn wait(&self, deadline: Instant) {
         let mut queue = self.lock();
-        while queue.events.is_empty() {
+        while queue.events.is_empty() && !queue.called {
             #[expect(clippy::disallowed_methods, reason = "the driver's wait for its next tick")]
             let now = Instant::now();
             let Some(left) = deadline.checked_duration_since(now).filter(|left| !left.is_zero()) else {
-                return;
+                break;
             };
             queue.asleep = true;
-            let waited = self.0.1.wait_timeout(queue, left);
+            let waited = self.0.arrived.wait_timeout(queue, left);
             queue = waited.unwrap_or_else(PoisonError::into_inner).0;
             queue.asleep = false;
         }
+        queue.called = false;
+    }
+
+    /// Takes all that is there.
+    pub(crate) fn take(&self, taken: &mut VecDeque<Event>) {
+        let mut queue = self.lock();
         queue.outside = 0;
+        queue.is_promised = false;
         std::mem::swap(&mut queue.events, taken);
     }
 
-    /// Says whether clients' requests wake the driver.
-    pub(crate) fn requests_wait(&self, wait: bool) {
-        self.lock().requests_wait = wait;
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.lock().events.is_empty()
+    }
+
+    /// Says whether clients' requests wait for another event, and whether whoever hands something in may take the driver's
+    /// turn.
+    pub(crate) fn set(&self, requests_wait: bool, takes_help: bool) {
+        let mut queue = self.lock();
+        (queue.requests_wait, queue.takes_help) = (requests_wait, takes_help);
     }
 
     /// Takes no more events; returns what is left.

@@ -2,11 +2,12 @@
 //! thread can be given up, and another begin with a fresh model (design D6: a hang counts as a crash).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::lane::Lane;
 use super::{ApplyLoop, Event, Shared, now};
 use crate::{Call, Predictor};
 
@@ -37,12 +38,15 @@ fn keep<P: Predictor>(mut applier: ApplyLoop<P>, shared: &Arc<Shared>) -> std::i
     loop {
         let spare = applier.spare();
         let (ended, has_ended) = channel::<()>();
-        spawn(applier, shared, ended)?;
+        let lane = spawn(applier, shared, ended)?;
         let mut stopped = None;
         let number = loop {
             match has_ended.recv_timeout(LOOK_EVERY.min(limit)) {
                 Ok(()) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
                 Err(RecvTimeoutError::Timeout) => {}
+            }
+            if let Some(lane) = lane.upgrade() {
+                lane.wake_held_back();
             }
             if shared.feed.is_stopped() && now().duration_since(*stopped.get_or_insert(now())) >= STOP_WAIT {
                 log::warn!("node {}: the model did not return from a call; its thread is left", shared.node);
@@ -67,24 +71,30 @@ fn spawn<P: Predictor>(
     applier: ApplyLoop<P>,
     shared: &Arc<Shared>,
     ended: std::sync::mpsc::Sender<()>,
-) -> std::io::Result<()> {
+) -> std::io::Result<Weak<Lane>> {
     // A failure here is the system's want of something, like a disk's: the node ends, and its supervisor decides.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let name = format!("boat-{}-apply", shared.node);
     let shared = shared.clone();
+    let is_quick = applier.predictor.is_quick();
+    let lane = Lane::new(applier.run(), runtime.handle().clone());
+    if is_quick {
+        shared.lanes.open(&lane);
+    }
+    let weak = Arc::downgrade(&lane);
     #[expect(
         clippy::disallowed_methods,
         reason = "the applier's own thread: a slow model must not slow consensus"
     )]
     let spawned = std::thread::Builder::new().name(name).spawn(move || {
-        let ran = catch_unwind(AssertUnwindSafe(|| runtime.block_on(applier.run())));
+        let ran = catch_unwind(AssertUnwindSafe(|| runtime.block_on(lane.run())));
         if ran.is_err() {
             shared.inbox.push(Event::ApplierFailed("the applier or its model panicked".to_owned()));
         }
         // The predictor and all it holds are gone by now; the keeper may have given this thread up.
         let _ = ended.send(());
     });
-    spawned.map(drop)
+    spawned.map(|_| weak)
 }
 
 /// The calls of a run that may have broken the predictor: those without an outcome, or all when each has one.

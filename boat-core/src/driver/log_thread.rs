@@ -70,11 +70,13 @@ pub(crate) struct LogThread {
     /// How many writes the thread was given and has not finished.
     unfinished: Arc<AtomicUsize>,
     shared: Arc<Shared>,
+    may_wait: bool,
     thread: Option<JoinHandle<()>>,
 }
 
 impl LogThread {
     pub(crate) fn start(log: Log, space: FreeSpace, shared: Arc<Shared>) -> std::io::Result<Self> {
+        let may_wait = space.may_wait();
         let (writes, receiver) = sync_channel(WRITES_MAX);
         let writer = Arc::new(Mutex::new(Writer { log, space, started: now(), shared: shared.clone() }));
         let unfinished = Arc::<AtomicUsize>::default();
@@ -90,7 +92,7 @@ impl LogThread {
                 thread.shared.inbox.push(Event::StorageFailed(error.to_string()));
             }
         })?;
-        Ok(LogThread { writer, writes: Some(writes), unfinished, shared, thread: Some(thread) })
+        Ok(LogThread { writer, writes: Some(writes), unfinished, shared, may_wait, thread: Some(thread) })
     }
 
     /// Queues writes. When the thread has ended, why is in the inbox.
@@ -102,10 +104,16 @@ impl LogThread {
         }
     }
 
+    /// Whether a write may wait for a disk.
+    pub(crate) fn may_wait(&self) -> bool {
+        self.may_wait
+    }
+
     /// Writes and syncs in the calling thread, which spares two changes of threads, and gives the last mark. Where other
     /// writes are under way, these are many bytes, or the disk is full, they are queued instead: `None`.
     ///
-    /// Only for a driver for whom nothing depends on its going on: a leader's followers wait for its heartbeats.
+    /// Where a write may wait for a disk, only for a driver for whom nothing depends on its going on: a leader's followers wait
+    /// for its heartbeats.
     ///
     /// # Errors
     /// The log cannot be written any more.

@@ -53,12 +53,17 @@ impl Mailboxes {
         Some(self.0.len() - 1)
     }
 
-    /// Sends the answers of a batch.
-    pub(super) fn send(&self, letters: Vec<(Place, Letter)>) {
+    /// Sends the answers of a batch, of which there are so many at most.
+    pub(super) fn send(&self, letters: impl Iterator<Item = (Place, Letter)>, letters_max: usize) {
         let mut sorted: Vec<Vec<Letter>> = self.0.iter().map(|_| Vec::new()).collect();
         for (place, letter) in letters {
             match place.and_then(|place| sorted.get_mut(place)) {
-                Some(together) => together.push(letter),
+                Some(together) => {
+                    if together.is_empty() {
+                        together.reserve(letters_max);
+                    }
+                    together.push(letter);
+                }
                 None => deliver(letter),
             }
         }
@@ -93,7 +98,11 @@ impl Mailbox {
             letters.into_iter().for_each(deliver);
             return;
         }
-        there.waiting.append(&mut letters);
+        if there.waiting.is_empty() {
+            there.waiting = letters;
+        } else {
+            there.waiting.append(&mut letters);
+        }
         drop(there);
         self.arrived.notify_one();
     }
@@ -151,7 +160,7 @@ mod tests {
             let place = mailboxes.here();
             assert_eq!(place, Some(0));
             let (letters, receivers) = letters(place, count);
-            mailboxes.send(letters);
+            mailboxes.send(letters.into_iter(), 0);
             for receiver in receivers {
                 assert!(matches!(receiver.await, Ok(Reply::Stopped)));
             }
@@ -164,10 +173,10 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let place = runtime.block_on(async { mailboxes.here() });
         let (before, mut receivers) = letters(place, 10);
-        mailboxes.send(before);
+        mailboxes.send(before.into_iter(), 0);
         drop(runtime);
         let (after, more) = letters(place, 10);
-        mailboxes.send(after);
+        mailboxes.send(after.into_iter(), 0);
         receivers.extend(more);
         for mut receiver in receivers {
             assert!(matches!(receiver.try_recv(), Ok(Reply::Stopped)));
@@ -179,7 +188,7 @@ mod tests {
     async fn a_closed_mailbox_delivers_what_it_holds() {
         let mut mailboxes = Mailboxes::default();
         let (letters, receivers) = letters(mailboxes.here(), 10);
-        mailboxes.send(letters);
+        mailboxes.send(letters.into_iter(), 0);
         mailboxes.close();
         for receiver in receivers {
             assert!(matches!(receiver.await, Ok(Reply::Stopped)));

@@ -9,6 +9,7 @@ use crate::{Predictor, PredictorError, StateKind};
 impl<P: Predictor> ApplyLoop<P> {
     /// Makes the predictor what it was as of the applier that is returned: the log behind that is to be applied.
     pub(super) async fn begin(&mut self) -> Result<Applier, End> {
+        self.shared.lanes.own_thread().await;
         self.snapshots.begun();
         if std::mem::take(&mut self.distrusts) {
             self.forget_snapshots()?;
@@ -96,6 +97,7 @@ impl<P: Predictor> ApplyLoop<P> {
         if !self.snapshots.is_due(applier) {
             return Ok(());
         }
+        self.shared.lanes.own_thread().await;
         match self.predictor.freeze().await {
             Ok(frozen) => self.snapshots.write(applier, frozen),
             Err(PredictorError::StateLost(why)) => return Err(End::StateLost(why)),

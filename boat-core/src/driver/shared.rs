@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::feed::Feed;
 use super::inbox::Inbox;
+use super::lane::Lanes;
 use super::memberships::Memberships;
 use super::queries::Queries;
 use super::waiters::Waiters;
@@ -66,6 +67,7 @@ pub(crate) struct Shared {
     pub(crate) waiters: Waiters,
     pub(crate) queries: Queries,
     pub(crate) feed: Feed,
+    pub(super) lanes: Lanes,
     pub(crate) wellbeing: Wellbeing,
     consensus: Mutex<ConsensusView>,
     applied: Mutex<AppliedView>,
@@ -98,6 +100,7 @@ impl Shared {
             waiters,
             queries,
             feed: Feed::default(),
+            lanes: Lanes::default(),
             wellbeing: Wellbeing::default(),
             consensus: Mutex::default(),
             applied: Mutex::default(),

@@ -56,7 +56,7 @@ impl TransferThread {
 /// Tells the driver, or the applier, of a job that was done.
 fn tell(done: Done, shared: &Shared) {
     match done {
-        Done::Tell(input) => shared.inbox.push(Event::Snapshot(input)),
+        Done::Tell(input) => shared.inbox.push(Event::Snapshot(Box::new(input))),
         Done::Installed(Some(kept)) => {
             shared.tell_snapshot(&kept, true);
             shared.feed.install(kept.name.index);

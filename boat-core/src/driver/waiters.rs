@@ -90,19 +90,22 @@ impl Waiters {
     }
 
     /// Answers whoever waits for one of these, and says which of them somebody waited for. The lock is taken once.
-    pub(crate) fn answer(&self, answers: Vec<(RequestId, Applied)>) -> Vec<RequestId> {
+    pub(crate) fn answer(&self, answers: &mut Vec<(RequestId, Applied)>) -> Vec<RequestId> {
+        let count = answers.len();
+        let mut answered = Vec::with_capacity(count);
         let mut table = self.lock();
-        let (mut answered, mut letters) = (Vec::new(), Vec::new());
-        for (id, applied) in answers {
-            if let Some(waiter) = table.take(&id) {
-                let replies = waiter.replies.into_iter();
-                letters.extend(
-                    replies.map(|(place, waiting)| (place, (waiting, Reply::Applied(applied.clone())))),
-                );
-                answered.push(id);
-            }
-        }
-        table.mailboxes.send(letters);
+        let mailboxes = std::mem::take(&mut table.mailboxes);
+        let waited_for = answers.drain(..).filter_map(|(id, applied)| {
+            let waiter = table.take(&id)?;
+            answered.push(id);
+            Some((waiter, applied))
+        });
+        let letters = waited_for.flat_map(|(waiter, applied)| {
+            let letter = move |(place, waiting)| (place, (waiting, Reply::Applied(applied.clone())));
+            waiter.replies.into_iter().map(letter)
+        });
+        mailboxes.send(letters, count);
+        table.mailboxes = mailboxes;
         answered
     }
 

@@ -196,7 +196,10 @@ fn start_driver<P: Predictor>(
     shared: Arc<Shared>,
 ) -> std::io::Result<std::thread::JoinHandle<()>> {
     let name = format!("boat-{}-driver", shared.node);
-    #[expect(clippy::disallowed_methods, reason = "the driver's thread: the only one that steps the replica")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the driver's thread: steps the replica with every tick, and when nobody else does"
+    )]
     std::thread::Builder::new().name(name).spawn(move || {
         let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| launch.run(opened)));
         let ended = match ran {

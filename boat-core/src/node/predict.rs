@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::session::{ClientNumbers, Numbers, Open, RetryKey};
 use super::{Answer, Inner, Interface};
 use crate::apply::{Applied, Outcome, Refused, opening_body};
-use crate::driver::{Event, Reply};
+use crate::driver::{Event, Offered, Reply};
 use crate::replica::{Failure, RequestId};
 use crate::{CallOutcome, Origin, PredictError, Request, RequestKind, SessionError, SessionRequest};
 
@@ -357,13 +357,17 @@ impl Inner {
         let asked = Instant::now();
         let unknown = || PredictError::Unknown { waited: asked.elapsed(), key: key.to_owned() };
         let event = Event::Propose { id: id.clone(), encoded: encoded.into(), within };
-        if !self.shared.inbox.offer_request(event) {
-            // Who asked for the same before may have been heard.
-            if !self.shared.waiters.withdraw(&id) {
-                return Err(unknown());
+        match self.shared.inbox.offer_request(event) {
+            Offered::Taken => {}
+            Offered::Promised(promise) => promise.keep().await,
+            Offered::Refused => {
+                // Who asked for the same before may have been heard.
+                if !self.shared.waiters.withdraw(&id) {
+                    return Err(unknown());
+                }
+                let (waiting, waiting_max) = (self.shared.waiters.len(), self.config.limits.proposals_max);
+                return Err(PredictError::Overloaded { waiting, waiting_max, what: "requests" });
             }
-            let (waiting, waiting_max) = (self.shared.waiters.len(), self.config.limits.proposals_max);
-            return Err(PredictError::Overloaded { waiting, waiting_max, what: "requests" });
         }
         // The driver answers in time, unless its disk hangs.
         let reply = tokio::time::timeout(within + DRIVER_GRACE, reply).await;

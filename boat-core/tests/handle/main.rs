@@ -11,6 +11,7 @@ mod cluster;
 mod events;
 #[cfg(feature = "http")]
 mod places;
+mod quick;
 mod reads;
 mod requests;
 mod sessions;

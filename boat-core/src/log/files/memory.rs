@@ -48,6 +48,10 @@ impl MemoryFiles {
 }
 
 impl Files for MemoryFiles {
+    fn may_wait(&self) -> bool {
+        false
+    }
+
     fn create(&self, path: &Path) -> io::Result<Box<dyn File>> {
         let file = self.lock().files.entry(path.to_owned()).or_default().clone();
         file.set_len(0)?;

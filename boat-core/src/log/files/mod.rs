@@ -74,6 +74,12 @@ pub trait Files: Send + Sync + Debug {
     /// # Errors
     /// What the file system says.
     fn free_bytes(&self, directory: &Path) -> io::Result<u64>;
+
+    /// Whether a call may wait for a device, so that it should not be made where others wait for the calling thread.
+    /// Default: yes.
+    fn may_wait(&self) -> bool {
+        true
+    }
 }
 
 /// An open file. Calls may come from several threads at once; offsets are in bytes from its start.
