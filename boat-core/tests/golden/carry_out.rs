@@ -26,27 +26,38 @@ impl Cluster {
                 self.found_out(id, input);
                 continue;
             }
-            let Some(node) = self.nodes.get_mut(&id) else { continue };
-            if let Input::Peer { from, message: PeerMessage::Introduction(asked), .. } = &input {
+            if let Some(gathered) = self.paused.get_mut(&id) {
+                gathered.push(input);
+                continue;
+            }
+            if let Input::Peer { from, message: PeerMessage::Introduction(asked), .. } = &input
+                && self.nodes.contains_key(&id)
+            {
                 self.answer_introduction(id, *from, asked);
                 continue;
             }
-            let mut outputs = Vec::new();
-            let stepped = node.replica.step(1_000, input, &mut outputs);
-            let ended = stepped.and_then(|()| node.replica.flush(&mut outputs));
-            if ended.is_err() {
-                node.replica.abandon(&mut outputs);
-            }
-            self.trace.state(node);
-            outputs.into_iter().for_each(|output| self.carry_out(id, output));
-            self.apply(id);
-            if let Err(fatal) = ended {
-                self.trace.ended(id, &fatal);
-                self.nodes.remove(&id);
-                assert!(matches!(fatal, Fatal::Removed { .. } | Fatal::WentBack { .. }), "{fatal}");
-            }
+            self.turn(id, vec![input]);
         }
         panic!("replicas answer each other for ever");
+    }
+
+    /// A node takes what has gathered, and does what comes of all that.
+    pub(crate) fn turn(&mut self, id: NodeId, inputs: Vec<Input>) {
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        let mut outputs = Vec::new();
+        let stepped = inputs.into_iter().try_for_each(|input| node.replica.step(1_000, input, &mut outputs));
+        let ended = stepped.and_then(|()| node.replica.flush(&mut outputs));
+        if ended.is_err() {
+            node.replica.abandon(&mut outputs);
+        }
+        self.trace.state(node);
+        outputs.into_iter().for_each(|output| self.carry_out(id, output));
+        self.apply(id);
+        if let Err(fatal) = ended {
+            self.trace.ended(id, &fatal);
+            self.nodes.remove(&id);
+            assert!(matches!(fatal, Fatal::Removed { .. } | Fatal::WentBack { .. }), "{fatal}");
+        }
     }
 
     fn carry_out(&mut self, id: NodeId, output: Output) {

@@ -32,6 +32,8 @@ pub(crate) struct Cluster {
     /// What each snapshot holds.
     pub(crate) saved: BTreeMap<SnapshotName, (KeptSnapshot, Saved)>,
     pub(crate) inputs: VecDeque<(NodeId, Input)>,
+    /// Nodes that stand still, and what has gathered there.
+    pub(crate) paused: BTreeMap<NodeId, Vec<Input>>,
     /// Operations by the names that the scenario gave them.
     pub(crate) operations: Vec<String>,
 }
@@ -92,6 +94,18 @@ impl Cluster {
         for refused in [false, true] {
             peers.iter().for_each(|peer| self.input(*peer, Input::Disconnected { node, refused }));
         }
+    }
+
+    /// The process stands still.
+    pub(crate) fn pause(&mut self, node: NodeId) {
+        self.paused.insert(node, Vec::new());
+    }
+
+    /// The process goes on, and takes all that has gathered in one turn.
+    pub(crate) fn resume(&mut self, node: NodeId) {
+        let gathered = self.paused.remove(&node).unwrap_or_default();
+        self.turn(node, gathered);
+        self.run();
     }
 
     /// Somebody copies a disk.
@@ -156,7 +170,9 @@ impl Cluster {
         self.trace.tick();
         let nodes: Vec<NodeId> = self.nodes.keys().copied().collect();
         for node in nodes.into_iter().filter(|node| only.is_none_or(|only| only == *node)) {
-            let Some(condition) = self.nodes.get(&node).map(Node::condition) else { continue };
+            let runs = !self.paused.contains_key(&node);
+            let Some(own) = self.nodes.get(&node).filter(|_| runs) else { continue };
+            let condition = own.condition();
             self.input(node, Input::Condition(Box::new(condition)));
             self.input(node, Input::Tick);
         }
