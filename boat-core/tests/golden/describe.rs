@@ -3,7 +3,7 @@
 use boat_core::log::LogWrite;
 use boat_core::replica::RequestId;
 use boat_core::transport::{ConsensusKind, ConsensusMessage, ForwardRefusal, PeerMessage, Verdict};
-use boat_core::{Membership, Origin, RaftId, Request};
+use boat_core::{Membership, NodeId, Origin, RaftId, Request};
 
 use super::disk::Disk;
 use super::node::Node;
@@ -13,8 +13,12 @@ pub(crate) fn node(node: &Node, disk: &Disk) -> String {
     let Node { own, replica, applier, .. } = node;
     let leader = replica.leader().map_or("nobody".to_owned(), |leader| leader.to_string());
     let seen = applier.digest().0 as u32;
+    let blocked = replica.blocked().map_or(String::new(), |(position, nodes)| {
+        let nodes: Vec<String> = nodes.iter().map(NodeId::to_string).collect();
+        format!(", cannot quarantine position {position} without {}", nodes.join(" "))
+    });
     format!(
-        "{}: term {}, leader {leader}, log {}-{}, commit {}, position {}, digest {seen:08x}",
+        "{}: term {}, leader {leader}, log {}-{}, commit {}, position {}, digest {seen:08x}{blocked}",
         id(own.raft_id),
         replica.term(),
         disk.start().index + 1,
