@@ -87,6 +87,8 @@ pub struct Head {
     pub status: u16,
     /// How long the head is, its empty line included.
     pub head_bytes: usize,
+    /// Whether it is the last answer on its connection.
+    pub closes: bool,
     body_bytes: usize,
 }
 
@@ -105,8 +107,9 @@ impl Head {
             let (name, value) = line.split_once(':')?;
             name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
         });
+        let closes = text.split("\r\n").any(|line| line.eq_ignore_ascii_case("connection: close"));
         let body_bytes = length.filter(|bytes| *bytes < ANSWER_BYTES_MAX).ok_or("no bearable length")?;
-        Ok(Some(Head { status, head_bytes: end + 4, body_bytes }))
+        Ok(Some(Head { status, head_bytes: end + 4, closes, body_bytes }))
     }
 
     /// How long the answer is with its body.
@@ -124,7 +127,9 @@ mod tests {
         let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nx: y\r\n\r\nok";
         assert_eq!(Head::read(&answer[..20]).unwrap(), None);
         let head = Head::read(answer).unwrap().unwrap();
-        assert_eq!((head.status, head.whole_bytes()), (200, answer.len()));
+        assert_eq!((head.status, head.whole_bytes(), head.closes), (200, answer.len(), false));
+        let last = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nConnection: close\r\n\r\n";
+        assert!(Head::read(last).unwrap().unwrap().closes);
         assert!(Head::read(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
     }
 }

@@ -130,8 +130,8 @@ async fn ask_until(
     let mut asked = Instant::now();
     while asked < end {
         count_up(&mut request, place, next_number());
-        let status =
-            exchange(&mut stream, &request, &mut received).await.map_err(|error| error.to_string())?;
+        let answer = exchange(&mut stream, &request, &mut received).await;
+        let status = answer.map_err(|error| error.to_string())?.status;
         let answered = Instant::now();
         if status != 200 {
             return Err(format!("status {status}: {}", String::from_utf8_lossy(&received)));
@@ -146,11 +146,11 @@ async fn ask_until(
     Ok(latencies_us)
 }
 
-/// One exchange. Gives the status, and leaves the answer in `received`.
+/// One exchange. Gives the answer's head, and leaves the answer in `received`.
 ///
 /// # Errors
 /// When the connection breaks, or what comes is no answer.
-pub async fn exchange(stream: &mut TcpStream, request: &[u8], received: &mut Vec<u8>) -> Result<u16> {
+pub async fn exchange(stream: &mut TcpStream, request: &[u8], received: &mut Vec<u8>) -> Result<Head> {
     received.clear();
     stream.write_all(request).await?;
     loop {
@@ -160,7 +160,7 @@ pub async fn exchange(stream: &mut TcpStream, request: &[u8], received: &mut Vec
         if let Some(head) = Head::read(received)?
             && received.len() >= head.whole_bytes()
         {
-            return Ok(head.status);
+            return Ok(head);
         }
     }
 }

@@ -86,8 +86,8 @@ async fn ask_until(addresses: &[SocketAddr], end: Instant) -> std::io::Result<Ve
 async fn ask(stream: &mut TcpStream, request: &[u8], received: &mut Vec<u8>) -> std::io::Result<()> {
     let other = |error: &dyn std::fmt::Display| std::io::Error::other(error.to_string());
     match exchange(stream, request, received).await {
-        Ok(200) => Ok(()),
-        Ok(status) => Err(other(&format!("status {status}"))),
+        Ok(head) if head.status == 200 => Ok(()),
+        Ok(head) => Err(other(&format!("status {}", head.status))),
         Err(error) => Err(other(&error)),
     }
 }

@@ -120,14 +120,18 @@ async fn client(number: usize, addresses: Vec<SocketAddr>, shared: Arc<Shared>) 
         let fields = format!("content-type: application/json\r\nidempotency-key: {key}\r\n");
         let bytes = request("POST", "/predict", *address, &fields, b"{\"input\":\"x\"}");
         let answered = tokio::time::timeout(PATIENCE, exchange(connected, &bytes, &mut received)).await;
-        let is_answered = matches!(answered, Ok(Ok(200)));
-        drop(answered);
-        if is_answered {
+        let head = answered.ok().and_then(Result::ok).filter(|head| head.status == 200);
+        if let Some(head) = head {
             let now = Instant::now();
             history.answers.push(now);
             *shared.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
             shared.answered.fetch_add(1, Ordering::Relaxed);
             asked += 1;
+            if head.closes {
+                // The node ends in order, and takes nothing more on this connection.
+                stream = None;
+                place += 1;
+            }
             continue;
         }
         history.lost += 1;
