@@ -1,6 +1,6 @@
 //! Taking the driver's turn where an event is handed in. Waking the driver's thread costs more than most turns do, so whoever
-//! hands something in takes the turn itself while nobody else is at it. A turn that would wait for the disk is left to the
-//! driver's thread.
+//! hands something in takes the turn itself while nobody else is at it. What goes to the log is then left to the log's thread,
+//! where a disk may be waited for; only what is promised or decided about crashes, which is rare, is synced within the turn.
 //!
 //! Appliers that declare themselves quick run behind the turn, on the same thread. A driver's own thread runs none.
 //!
