@@ -21,7 +21,7 @@ mod workload;
 pub use client::{Head, Http, Reply, request};
 pub use cluster::{Cluster, NODES, run_if_node};
 pub use disk::sync_p50_ms;
-pub use load::{COUNTER, Load, Sample, count_up, counter_place, exchange, next_number};
+pub use load::{COUNTER, Load, Sample, Wait, count_up, counter_place, exchange, next_number};
 pub use machine::{machine, resident_bytes};
 pub use measure::{Contender, Figure, Goal, race};
 pub use ports::Ports;

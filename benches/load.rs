@@ -1,7 +1,8 @@
 //! Load: connections that each ask, wait for the answer, and ask again.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -61,6 +62,15 @@ impl Sample {
     }
 }
 
+/// One answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Wait {
+    /// When it was asked for.
+    pub asked: Instant,
+    /// How long it took, in microseconds.
+    pub us: u32,
+}
+
 /// A load: which requests, over how many connections.
 #[derive(Debug, Clone)]
 pub struct Load {
@@ -81,54 +91,73 @@ impl Load {
     /// # Errors
     /// When any answer has another status than 200, or a connection breaks.
     pub fn run(&self, duration: Duration) -> Result<Sample> {
-        let (latencies_us, took) = self.block_on(duration)?;
-        Ok(Sample::new(latencies_us, took))
+        let (waits, took) = self.block_on(|| {
+            let end = Instant::now() + duration;
+            move |asked| asked < end
+        })?;
+        Ok(Sample::new(waits.iter().map(|wait| wait.us).collect(), took))
     }
 
-    /// The same; gives how long each answer took, in microseconds.
+    /// Asks over the same connections until told to end, in one thread; gives how long each answer took, and when it was
+    /// asked for.
     ///
     /// # Errors
     /// See [`Load::run`].
-    pub fn latencies(&self, duration: Duration) -> Result<Vec<u32>> {
-        Ok(self.block_on(duration)?.0)
+    pub fn waits_until(&self, ended: Arc<AtomicBool>) -> Result<Vec<Wait>> {
+        Ok(self.block_on(|| move |_| !ended.load(Ordering::Relaxed))?.0)
     }
 
-    fn block_on(&self, duration: Duration) -> Result<(Vec<u32>, Duration)> {
+    fn block_on<G>(&self, begin: impl FnOnce() -> G) -> Result<(Vec<Wait>, Duration)>
+    where
+        G: Fn(Instant) -> bool + Clone + Send + 'static,
+    {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(self.run_here(duration))
+        runtime.block_on(self.run_here(begin))
     }
 
-    async fn run_here(&self, duration: Duration) -> Result<(Vec<u32>, Duration)> {
+    /// `begin` is called once all are connected; what it gives says whether to ask once more.
+    async fn run_here<G>(&self, begin: impl FnOnce() -> G) -> Result<(Vec<Wait>, Duration)>
+    where
+        G: Fn(Instant) -> bool + Clone + Send + 'static,
+    {
         let mut streams = Vec::new();
         for address in self.addresses.iter().cycle().take(self.connections) {
             let stream = TcpStream::connect(address).await?;
             stream.set_nodelay(true)?;
             streams.push(stream);
         }
-        let (started, end) = (Instant::now(), Instant::now() + duration);
+        let (started, goes_on) = (Instant::now(), begin());
         let mut tasks = tokio::task::JoinSet::new();
-        for stream in streams {
-            tasks.spawn(ask_until(stream, self.request.clone(), self.pace, end));
+        let apart = self.pace / u32::try_from(streams.len()).unwrap_or(u32::MAX).max(1);
+        for (stream, place) in streams.into_iter().zip(0..) {
+            // Those who rest do not ask in step.
+            let rests = [apart * place, self.pace];
+            tasks.spawn(ask_while(stream, self.request.clone(), rests, goes_on.clone()));
         }
-        let mut latencies_us = Vec::new();
+        let mut waits = Vec::new();
         while let Some(ended) = tasks.join_next().await {
-            latencies_us.append(&mut ended??);
+            waits.append(&mut ended??);
         }
-        Ok((latencies_us, started.elapsed()))
+        Ok((waits, started.elapsed()))
     }
 }
 
-async fn ask_until(
+/// `rests`: before the first request, and before each other.
+async fn ask_while(
     mut stream: TcpStream,
     mut request: Vec<u8>,
-    pace: Duration,
-    end: Instant,
-) -> std::result::Result<Vec<u32>, String> {
-    let mut latencies_us = Vec::new();
+    rests: [Duration; 2],
+    goes_on: impl Fn(Instant) -> bool,
+) -> std::result::Result<Vec<Wait>, String> {
+    let mut waits = Vec::new();
     let mut received = Vec::with_capacity(4096);
     let place = counter_place(&request);
+    let [first, pace] = rests;
+    if !first.is_zero() {
+        tokio::time::sleep(first).await;
+    }
     let mut asked = Instant::now();
-    while asked < end {
+    while goes_on(asked) {
         count_up(&mut request, place, next_number());
         let answer = exchange(&mut stream, &request, &mut received).await;
         let status = answer.map_err(|error| error.to_string())?.status;
@@ -136,14 +165,14 @@ async fn ask_until(
         if status != 200 {
             return Err(format!("status {status}: {}", String::from_utf8_lossy(&received)));
         }
-        latencies_us.push(u32::try_from((answered - asked).as_micros()).unwrap_or(u32::MAX));
+        waits.push(Wait { asked, us: u32::try_from((answered - asked).as_micros()).unwrap_or(u32::MAX) });
         asked = answered;
         if !pace.is_zero() {
             tokio::time::sleep(pace).await;
             asked = Instant::now();
         }
     }
-    Ok(latencies_us)
+    Ok(waits)
 }
 
 /// One exchange. Gives the answer's head, and leaves the answer in `received`.
