@@ -1,5 +1,7 @@
 //! One node as a whole program: what a `main` needs besides its flags.
 
+use std::time::Duration;
+
 use axum::Router;
 use tokio::net::TcpListener;
 
@@ -7,6 +9,9 @@ use crate::config::{Checked, NodeConfig};
 use crate::supervisor::StopSignals;
 use crate::transport::Transport;
 use crate::{Error, Node, Predictor, http};
+
+/// How long a program that ends waits for its clients to go elsewhere: each is told with its next answer.
+const LEAVING_MAX: Duration = Duration::from_millis(250);
 
 /// Runs a node with its HTTP frontend until ctrl-C, SIGTERM, or until it cannot go on; then stops both cleanly. `routes`
 /// makes what is served beside the frontend's own routes, given the node; `|_| Router::new()` for none. A second signal ends the wait for a clean stop.
@@ -41,7 +46,9 @@ pub async fn run_node<B: Clone>(
         signal = signals.next() => log::info!("node {}: {signal}, stopping", node.id()),
     }
     let stop = async {
-        // The node first: it hands leadership over while the frontend still answers who waits.
+        // Whoever asks meanwhile is answered through the next leader.
+        node.hand_over();
+        server.leave(LEAVING_MAX).await;
         let ended = node.shutdown().await;
         server.shutdown().await;
         ended

@@ -74,6 +74,9 @@ pub(crate) enum Event {
     LogDamaged(String),
     /// The applier cannot go on.
     ApplierFailed(String),
+    /// Another node is to lead.
+    #[cfg(feature = "http")]
+    HandOver,
     /// The node is to stop; `true` to hand over first.
     Stop {
         /// Whether to hand leadership over and wait for that.

@@ -238,6 +238,8 @@ impl<P: Predictor> Launch<P> {
                 return Ok(true);
             }
             Event::StorageFailed(why) => return Err(Error::Storage(why)),
+            #[cfg(feature = "http")]
+            Event::HandOver => {}
             Event::Peer(_)
             | Event::Persisted(_)
             | Event::Answered(_)

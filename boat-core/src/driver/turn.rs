@@ -146,6 +146,8 @@ impl Driver {
             Event::StorageFailed(why) => Err(Error::Storage(why)),
             Event::LogDamaged(why) => Err(Error::Damaged(why)),
             Event::ApplierFailed(why) => Err(Error::Internal(why)),
+            #[cfg(feature = "http")]
+            Event::HandOver => self.step(Input::HandOver, outputs),
             Event::Stop { gracefully } => {
                 let wait = if gracefully { HAND_OVER_MAX } else { Duration::ZERO };
                 self.stop.get_or_insert(now() + wait);

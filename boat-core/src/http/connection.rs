@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -55,9 +56,16 @@ pub(super) async fn serve<S, T>(
 {
     let socket = Socket::new(stream, frontend.options.write_timeout());
     let hurry = socket.hurry_switch();
+    let is_leaving = AtomicBool::new(false);
     let answer = service_fn(|request| {
-        let peer = &peer;
-        async move { Ok::<_, Infallible>(routes.answer(request, peer).await) }
+        let (peer, is_leaving) = (&peer, &is_leaving);
+        async move {
+            let mut answer = routes.answer(request, peer).await;
+            if is_leaving.load(Ordering::Relaxed) {
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(answer)
+        }
     });
     let mut connection = builder(&frontend.options).serve_connection(TokioIo::new(socket), answer);
     let ended = loop {
@@ -67,6 +75,7 @@ pub(super) async fn serve<S, T>(
         };
         match state {
             ServerState::Closing => break Ok(()),
+            ServerState::Leaving => is_leaving.store(true, Ordering::Relaxed),
             ServerState::Serving | ServerState::Draining => {
                 hurry.store(true, Ordering::Relaxed);
                 Pin::new(&mut connection).graceful_shutdown();

@@ -32,6 +32,8 @@ const CLOSING_TIMEOUT: Duration = Duration::from_secs(1);
 pub(super) enum ServerState {
     /// Takes connections and requests.
     Serving,
+    /// Takes no connections. Answers requests, each the last one of its connection.
+    Leaving,
     /// Takes nothing new, and finishes what it has.
     Draining,
     /// Cuts everything off.
@@ -77,6 +79,16 @@ impl HttpServer {
     /// Where it listens: with the port that the kernel chose, if it was asked to.
     pub fn local_address(&self) -> SocketAddr {
         self.local_address
+    }
+
+    /// Sends the clients away: stops listening, and lets every answer from now on be the last one of its connection
+    /// (`connection: close`), so that a client's next request goes to another node and none is lost. Ends once all are gone, or
+    /// after `wait`; then it closes idle connections, and finishes the requests in flight. [`HttpServer::shutdown`] comes next.
+    pub async fn leave(&self, wait: Duration) {
+        self.state.send_replace(ServerState::Leaving);
+        let all = self.options.connections_max;
+        let _ = timeout(wait, self.connections.acquire_many(all)).await;
+        self.state.send_replace(ServerState::Draining);
     }
 
     /// Stops listening, closes idle connections, finishes the requests in flight, and cuts off what is not finished within

@@ -324,6 +324,14 @@ impl<I: Interface> Node<I> {
         self.inner.shared.ended().borrow().is_none()
     }
 
+    /// Begins to stop: says so where it is asked, and lets another node lead, but answers requests still.
+    #[cfg(feature = "http")]
+    pub(crate) fn hand_over(&self) {
+        self.inner.shared.stopping.store(true, Ordering::Release);
+        self.inner.shared.changed();
+        self.inner.shared.inbox.push(Event::HandOver);
+    }
+
     /// Stops the node: accepts nothing more, hands leadership over, answers who waits, and syncs.
     ///
     /// # Errors

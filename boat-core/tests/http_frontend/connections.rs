@@ -69,6 +69,41 @@ async fn a_connection_too_many_is_told_so() {
 }
 
 #[tokio::test]
+async fn a_server_that_leaves_answers_each_client_once_more() {
+    let frontend = Frontend::start(HttpOptions::default()).await;
+    let address = frontend.server.local_address();
+    let (mut asks, mut busy) = (frontend.client().await, frontend.client().await);
+    assert_eq!(asks.ask(bare("GET", "/")).await.header("connection"), None);
+    busy.send(held()).await;
+    timeout(BOUND, frontend.double.until_waiting(1)).await.unwrap();
+    let (server, double) = (frontend.server, frontend.double);
+    let leaves = tokio::spawn(async move {
+        server.leave(BOUND).await;
+        server
+    });
+    timeout(BOUND, async { while tokio::net::TcpStream::connect(address).await.is_ok() {} }).await.unwrap();
+    // In flight when it began to leave, and new.
+    double.let_go(1);
+    for reply in [busy.reply().await, asks.ask(predict("7")).await] {
+        assert_eq!((reply.status, reply.header("connection")), (200, Some("close")));
+    }
+    assert_eq!(asks.until_closed().await, b"");
+    assert_eq!(busy.until_closed().await, b"");
+    let server = timeout(BOUND, leaves).await.expect("nobody is left to wait for").unwrap();
+    assert_eq!(timeout(BOUND, server.shutdown()).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_server_that_leaves_closes_idle_connections_in_the_end() {
+    let frontend = Frontend::start(HttpOptions::default()).await;
+    let mut idle = frontend.client().await;
+    assert_eq!(idle.ask(bare("GET", "/")).await.status, 200);
+    frontend.server.leave(std::time::Duration::from_millis(20)).await;
+    assert_eq!(idle.until_closed().await, b"");
+    assert_eq!(timeout(BOUND, frontend.server.shutdown()).await.unwrap(), 0);
+}
+
+#[tokio::test]
 async fn a_shutdown_finishes_what_is_in_flight() {
     let frontend = Frontend::start(HttpOptions::default()).await;
     let address = frontend.server.local_address();
