@@ -112,7 +112,7 @@ mod tests {
             let data = workload.command().into();
             applier.admit(&mut batch, &LogEntry { index, term: 1, kind: EntryKind::Normal, data }).unwrap();
             assert!(batch.calls.iter().all(|call| call.body.len() == 50));
-            let outcomes = batch.calls.iter().map(|_| CallOutcome::Output(Bytes::new())).collect();
+            let outcomes: Vec<_> = batch.calls.iter().map(|_| CallOutcome::Output(Bytes::new())).collect();
             applier.complete(&mut batch, outcomes, |_, _, applied| assert!(applied.result.is_ok()));
         }
         assert_eq!((applier.position(), workload.requests()), (16 + 198 * 10, 16 + 198 * 10));

@@ -63,7 +63,7 @@ impl BoatLog {
             for (n, entry) in entries.iter().enumerate() {
                 applier.admit(&mut batch, entry)?;
                 if batch.calls.len() >= BATCH_CALLS_MAX || n + 1 == entries.len() {
-                    let outcomes = batch.calls.iter().map(model).collect();
+                    let outcomes: Vec<_> = batch.calls.iter().map(model).collect();
                     applier.complete(&mut batch, outcomes, |_, _, applied| {
                         black_box(applied);
                     });

@@ -54,7 +54,7 @@ impl RequestKind {
 }
 
 /// A request's place in its session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionRequest {
     /// The session: the position of its opening.
     pub session: u64,

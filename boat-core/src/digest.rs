@@ -57,7 +57,7 @@ impl fmt::Display for Digest {
 /// What stands for a request's kind and body: a retry must show the same.
 ///
 /// Two words rather than one wide number: it is moved in words, for each request of a replay.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct RequestHash {
     high: u64,
     low: u64,

@@ -384,11 +384,11 @@ impl Applier {
     pub fn complete(
         &mut self,
         batch: &mut Batch,
-        outcomes: Vec<CallOutcome>,
+        outcomes: impl IntoIterator<Item = CallOutcome, IntoIter: ExactSizeIterator>,
         mut answer: impl FnMut(&Origin, RequestHash, &Applied),
     ) {
-        assert_eq!(batch.calls.len(), outcomes.len(), "one outcome for each call");
         let mut outcomes = outcomes.into_iter();
+        assert_eq!(batch.calls.len(), outcomes.len(), "one outcome for each call");
         for slot in batch.slots.drain(..) {
             let result = match &slot.decision {
                 Decision::Call => outcomes.next().unwrap_or_else(no_outcome),

@@ -34,7 +34,7 @@ fn apply(applier: &mut Applier, stamp_ms: u64, requests: Vec<Request>) -> Vec<Ap
     let say = |call: &Call| {
         CallOutcome::Output(format!("{}:{}", call.position, String::from_utf8_lossy(&call.body)).into())
     };
-    let outcomes = batch.calls.iter().map(say).collect();
+    let outcomes: Vec<_> = batch.calls.iter().map(say).collect();
     let mut answers = Vec::new();
     applier.complete(&mut batch, outcomes, |_, _, applied| answers.push(applied.clone()));
     answers
@@ -146,7 +146,7 @@ fn apply_cut(limits: SessionLimits, entries: &[LogEntry], cuts: &[bool]) -> (u64
         applier.admit(&mut batch, entry).unwrap();
         if n + 1 == entries.len() || cuts.get(n).copied().unwrap_or(false) {
             let say = |call: &Call| CallOutcome::Output(vec![b'x'; 100 + call.position as usize].into());
-            let outcomes = batch.calls.iter().map(say).collect();
+            let outcomes: Vec<_> = batch.calls.iter().map(say).collect();
             applier.complete(&mut batch, outcomes, |_, _, _| {});
         }
     }

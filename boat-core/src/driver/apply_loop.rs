@@ -73,6 +73,8 @@ pub(crate) struct ApplyLoop<P> {
     pub(crate) published_sessions: Option<u64>,
     /// Empty between batches; kept for its room.
     pub(crate) answers: Vec<(RequestId, Applied)>,
+    /// The outcomes of a batch, kept for its room likewise.
+    pub(crate) outcomes: Vec<CallOutcome>,
 }
 
 impl<P: Predictor> ApplyLoop<P> {
@@ -136,6 +138,7 @@ impl<P: Predictor> ApplyLoop<P> {
             gave_up: false,
             published_sessions: None,
             answers: Vec::new(),
+            outcomes: Vec::new(),
         })
     }
 
@@ -242,10 +245,12 @@ impl<P: Predictor> ApplyLoop<P> {
                 log::info!(target: "boat", "Boat {}: Request received from raft: {body}", self.shared.node);
             }
         }
-        let outcomes = self.predict(batch).await?;
+        let mut outcomes = std::mem::take(&mut self.outcomes);
+        outcomes.clear();
+        self.predict(batch, &mut outcomes).await?;
         let mut answers = std::mem::take(&mut self.answers);
         let somebody_waits = !self.shared.waiters.is_empty();
-        applier.complete(batch, outcomes, |origin, hash, applied| {
+        applier.complete(batch, outcomes.drain(..), |origin, hash, applied| {
             if somebody_waits {
                 answers.push((RequestId::of(origin, hash), applied.clone()));
             }
@@ -253,7 +258,7 @@ impl<P: Predictor> ApplyLoop<P> {
         self.publish(applier);
         self.answer(&mut answers);
         answers.clear();
-        self.answers = answers;
+        (self.answers, self.outcomes) = (answers, outcomes);
         Ok(())
     }
 
@@ -262,15 +267,12 @@ impl<P: Predictor> ApplyLoop<P> {
         if answers.is_empty() || self.shared.wellbeing.stays_diverged() {
             return;
         }
-        let answered = self.shared.waiters.answer(answers);
-        if !answered.is_empty() {
-            self.shared.inbox.push_quietly(Event::Answered(answered));
-        }
+        self.shared.waiters.answer(answers);
+        self.shared.inbox.push_answered(answers);
     }
 
-    /// Runs all calls of a batch, but for those that are quarantined.
-    async fn predict(&mut self, batch: &Batch) -> Result<Vec<CallOutcome>, End> {
-        let mut done = Vec::with_capacity(batch.calls.len());
+    /// Runs all calls of a batch, but for those that are quarantined, and adds their outcomes to `done`, which is empty.
+    async fn predict(&mut self, batch: &Batch, done: &mut Vec<CallOutcome>) -> Result<(), End> {
         let mut wait = RETRY_WAIT.0;
         while let Some(calls) = batch.calls.get(done.len()..).filter(|calls| !calls.is_empty()) {
             if self.shared.wellbeing.wants_rebuild() {
@@ -284,14 +286,14 @@ impl<P: Predictor> ApplyLoop<P> {
                 Run::Held => self.wait_for(decision).await?,
                 Run::Calls(count) => {
                     let calls = calls.get(..count).unwrap_or(calls);
-                    self.run_calls(calls, &mut done, &mut wait).await?;
+                    self.run_calls(calls, done, &mut wait).await?;
                 }
             }
         }
         if !self.shared.backend().healthy {
             self.healthy();
         }
-        Ok(done)
+        Ok(())
     }
 
     /// Waits until the log decides about the request that comes next.

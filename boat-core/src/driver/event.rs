@@ -28,8 +28,6 @@ pub(crate) enum Event {
     },
     /// Writes up to this mark are durable.
     Persisted(u64),
-    /// Requests of this node were applied.
-    Answered(Vec<RequestId>),
     /// Entries that were read from the log.
     Fetched {
         /// The first index that was asked for.

@@ -242,7 +242,6 @@ impl<P: Predictor> Launch<P> {
             Event::HandOver => {}
             Event::Peer(_)
             | Event::Persisted(_)
-            | Event::Answered(_)
             | Event::Fetched { .. }
             | Event::DiskFull(_)
             | Event::Snapshot(_)
@@ -340,6 +339,7 @@ impl<P: Predictor> Launch<P> {
             gave_up: false,
             published_sessions: None,
             answers: Vec::new(),
+            outcomes: Vec::new(),
         };
         let applier = keeper::start(applier, &self.shared).map_err(|error| storage(&error))?;
         Ok((Driver::new(around, replica, log, fetch, (transfer, writer)), applier))

@@ -6,6 +6,8 @@ use std::time::Instant;
 
 use super::help::{self, Helped, Promise};
 use super::{Driver, Event};
+use crate::apply::Applied;
+use crate::replica::RequestId;
 
 /// How many events from outside (peers and clients) may wait. More are dropped: peers repeat, clients are told.
 const OUTSIDE_EVENTS_MAX: usize = 16_384;
@@ -16,6 +18,8 @@ const HELPED_REQUESTS_MAX: usize = 512;
 #[derive(Debug, Default)]
 struct Queue {
     events: VecDeque<Event>,
+    /// Requests of this node that were answered. As many at most as may wait.
+    answered: Vec<RequestId>,
     outside: usize,
     /// Whether a client's request waits for the next other event instead of waking the driver. On while an entry is in
     /// flight: the request travels with the next one, and cannot leave before this one is committed.
@@ -109,11 +113,11 @@ impl Inbox {
         self.wake(queue);
     }
 
-    /// Hands in an event from within that can wait for the next one: nobody waits for its effect.
-    pub(crate) fn push_quietly(&self, event: Event) {
+    /// Says which requests of this node were answered. That can wait for the next event: nobody waits for its effect.
+    pub(crate) fn push_answered(&self, answers: &[(RequestId, Applied)]) {
         let mut queue = self.lock();
         if !queue.closed {
-            queue.events.push_back(event);
+            queue.answered.extend(answers.iter().map(|(id, _)| id.clone()));
         }
     }
 
@@ -166,7 +170,12 @@ impl Inbox {
         queue.called = false;
     }
 
-    /// Takes all that is there.
+    /// Takes the requests that were answered, into an empty list.
+    pub(crate) fn take_answered(&self, taken: &mut Vec<RequestId>) {
+        std::mem::swap(&mut self.lock().answered, taken);
+    }
+
+    /// Takes all events that are there.
     pub(crate) fn take(&self, taken: &mut VecDeque<Event>) {
         let mut queue = self.lock();
         queue.outside = 0;

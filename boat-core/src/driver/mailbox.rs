@@ -21,7 +21,15 @@ pub(super) type Place = Option<usize>;
 
 /// One mailbox for each runtime from which somebody waits.
 #[derive(Debug, Default)]
-pub(super) struct Mailboxes(Vec<(Id, Arc<Mailbox>)>);
+pub(super) struct Mailboxes(Vec<Addressee>);
+
+/// A runtime, its mailbox, and the answers of a batch that go there: empty between batches, and kept for its room.
+#[derive(Debug)]
+struct Addressee {
+    runtime: Id,
+    mailbox: Arc<Mailbox>,
+    outgoing: Vec<Letter>,
+}
 
 #[derive(Debug, Default)]
 struct Mailbox {
@@ -37,11 +45,12 @@ struct Letters {
 }
 
 impl Mailboxes {
-    /// The mailbox of the runtime that this is called in. Makes one, with the task that empties it, where there is none.
-    pub(super) fn here(&mut self) -> Place {
+    /// The mailbox of the runtime that this is called in. Makes one, with the task that empties it, where there is none;
+    /// `is_new` hears of that.
+    pub(super) fn here(&mut self, is_new: impl FnOnce(&Handle)) -> Place {
         let runtime = Handle::try_current().ok()?;
         let id = runtime.id();
-        if let Some(place) = self.0.iter().position(|(known, _)| *known == id) {
+        if let Some(place) = self.0.iter().position(|known| known.runtime == id) {
             return Some(place);
         }
         if self.0.len() >= MAILBOXES_MAX {
@@ -49,38 +58,39 @@ impl Mailboxes {
         }
         let mailbox = Arc::<Mailbox>::default();
         runtime.spawn(Emptying(mailbox.clone()).run());
-        self.0.push((id, mailbox));
+        is_new(&runtime);
+        self.0.push(Addressee { runtime: id, mailbox, outgoing: Vec::new() });
         Some(self.0.len() - 1)
     }
 
-    /// Sends the answers of a batch, of which there are so many at most.
-    pub(super) fn send(&self, letters: impl Iterator<Item = (Place, Letter)>, letters_max: usize) {
-        let mut sorted: Vec<Vec<Letter>> = self.0.iter().map(|_| Vec::new()).collect();
-        for (place, letter) in letters {
-            match place.and_then(|place| sorted.get_mut(place)) {
-                Some(together) => {
-                    if together.is_empty() {
-                        together.reserve(letters_max);
-                    }
-                    together.push(letter);
-                }
-                None => deliver(letter),
+    /// Sends the answers of a batch, as `write` adds them.
+    pub(super) fn send(&mut self, write: impl FnOnce(&mut Outgoing<'_>)) {
+        write(&mut Outgoing(self));
+        for Addressee { mailbox, outgoing, .. } in &mut self.0 {
+            if outgoing.len() > DIRECT_MAX {
+                mailbox.put(outgoing);
             }
-        }
-        for ((_, mailbox), letters) in self.0.iter().zip(sorted) {
-            if letters.len() <= DIRECT_MAX {
-                letters.into_iter().for_each(deliver);
-            } else {
-                mailbox.put(letters);
-            }
+            outgoing.drain(..).for_each(deliver);
         }
     }
 
     /// Ends the tasks, once they have delivered everything.
     pub(super) fn close(&mut self) {
-        for (_, mailbox) in self.0.drain(..) {
+        for Addressee { mailbox, .. } in self.0.drain(..) {
             mailbox.lock().closed = true;
             mailbox.arrived.notify_one();
+        }
+    }
+}
+
+/// The answers of a batch.
+pub(super) struct Outgoing<'a>(&'a mut Mailboxes);
+
+impl Outgoing<'_> {
+    pub(super) fn add(&mut self, place: Place, letter: Letter) {
+        match place.and_then(|place| self.0.0.get_mut(place)) {
+            Some(addressee) => addressee.outgoing.push(letter),
+            None => deliver(letter),
         }
     }
 }
@@ -91,17 +101,17 @@ impl Mailbox {
         self.letters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn put(&self, mut letters: Vec<Letter>) {
+    /// Takes all letters, unless nobody empties this any more.
+    fn put(&self, letters: &mut Vec<Letter>) {
         let mut there = self.lock();
         if there.closed {
-            drop(there);
-            letters.into_iter().for_each(deliver);
             return;
         }
         if there.waiting.is_empty() {
-            there.waiting = letters;
+            // Three lists go around: this one has been emptied, and has room.
+            std::mem::swap(&mut there.waiting, letters);
         } else {
-            there.waiting.append(&mut letters);
+            there.waiting.append(letters);
         }
         drop(there);
         self.arrived.notify_one();
@@ -148,6 +158,11 @@ impl Drop for Emptying {
 mod tests {
     use super::*;
 
+    fn send(mailboxes: &mut Mailboxes, letters: Vec<(Place, Letter)>) {
+        mailboxes
+            .send(|outgoing| letters.into_iter().for_each(|(place, letter)| outgoing.add(place, letter)));
+    }
+
     fn letters(place: Place, count: usize) -> (Vec<(Place, Letter)>, Vec<oneshot::Receiver<Reply>>) {
         let pairs = (0..count).map(|_| oneshot::channel());
         pairs.map(|(sender, receiver)| ((place, (sender, Reply::Stopped)), receiver)).unzip()
@@ -157,10 +172,10 @@ mod tests {
     async fn few_and_many_answers_arrive() {
         let mut mailboxes = Mailboxes::default();
         for count in [1, DIRECT_MAX, DIRECT_MAX + 1, 100] {
-            let place = mailboxes.here();
+            let place = mailboxes.here(|_| ());
             assert_eq!(place, Some(0));
             let (letters, receivers) = letters(place, count);
-            mailboxes.send(letters.into_iter(), 0);
+            send(&mut mailboxes, letters);
             for receiver in receivers {
                 assert!(matches!(receiver.await, Ok(Reply::Stopped)));
             }
@@ -171,24 +186,24 @@ mod tests {
     fn what_a_runtime_leaves_behind_is_delivered() {
         let mut mailboxes = Mailboxes::default();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let place = runtime.block_on(async { mailboxes.here() });
+        let place = runtime.block_on(async { mailboxes.here(|_| ()) });
         let (before, mut receivers) = letters(place, 10);
-        mailboxes.send(before.into_iter(), 0);
+        send(&mut mailboxes, before);
         drop(runtime);
         let (after, more) = letters(place, 10);
-        mailboxes.send(after.into_iter(), 0);
+        send(&mut mailboxes, after);
         receivers.extend(more);
         for mut receiver in receivers {
             assert!(matches!(receiver.try_recv(), Ok(Reply::Stopped)));
         }
-        assert_eq!(mailboxes.here(), None, "outside of any runtime");
+        assert_eq!(mailboxes.here(|_| ()), None, "outside of any runtime");
     }
 
     #[tokio::test]
     async fn a_closed_mailbox_delivers_what_it_holds() {
         let mut mailboxes = Mailboxes::default();
-        let (letters, receivers) = letters(mailboxes.here(), 10);
-        mailboxes.send(letters.into_iter(), 0);
+        let (letters, receivers) = letters(mailboxes.here(|_| ()), 10);
+        send(&mut mailboxes, letters);
         mailboxes.close();
         for receiver in receivers {
             assert!(matches!(receiver.await, Ok(Reply::Stopped)));

@@ -39,6 +39,7 @@ pub(crate) use self::apply_loop::ApplyLoop;
 pub(crate) use self::event::Event;
 use self::fetch_thread::FetchThread;
 pub(crate) use self::found::Launch;
+pub(crate) use self::help::Promise;
 pub(crate) use self::inbox::Offered;
 use self::log_thread::{LogThread, Write};
 #[cfg(any(test, feature = "sim"))]
@@ -50,7 +51,7 @@ use self::snapshots::SnapshotThread;
 use self::transfer_thread::TransferThread;
 pub(crate) use self::waiters::{Reply, Waiters};
 use crate::log::LogError;
-use crate::replica::{Fatal, OperationResult, Output, Replica};
+use crate::replica::{Fatal, OperationResult, Output, Replica, RequestId};
 use crate::transport::PeerLinks;
 use crate::{Birth, Error, Genesis, MemberList, OperationToken};
 
@@ -90,6 +91,7 @@ pub(crate) struct Driver {
     wall_ms: u64,
     /// Empty between turns; kept for their room.
     events: VecDeque<Event>,
+    answered: Vec<RequestId>,
     outputs: Vec<Output>,
     /// How it ended, until that is told.
     ended: Option<Result<(), Error>>,
@@ -120,6 +122,7 @@ impl Driver {
             has_ticked: false,
             wall_ms: wall_ms(),
             events: VecDeque::new(),
+            answered: Vec::new(),
             outputs: Vec::new(),
             ended: None,
         }

@@ -56,6 +56,10 @@ impl Driver {
 
     fn run_turn(&mut self, hand: Hand, ticks: bool, outputs: &mut Vec<Output>) -> Result<(), Error> {
         let shared = self.around.shared.clone();
+        shared.inbox.take_answered(&mut self.answered);
+        shared.waiters.retain_done(&mut self.answered);
+        self.replica.answered(&self.answered);
+        self.answered.clear();
         let mut events = std::mem::take(&mut self.events);
         shared.inbox.take(&mut events);
         shared.waiters.retain_waiting(&mut events);
@@ -120,10 +124,6 @@ impl Driver {
                 self.step(Input::Read { id, within_ticks, leader_within_ticks }, outputs)
             }
             Event::Persisted(mark) => self.step(Input::Persisted(mark), outputs),
-            Event::Answered(mut ids) => {
-                self.around.shared.waiters.retain_done(&mut ids);
-                self.step(Input::Answered(ids), outputs)
-            }
             Event::DiskFull(full) => self.step(Input::DiskFull(full), outputs),
             Event::Fetched { low, entries } => self.step(Input::Fetched { low, entries }, outputs),
             Event::Snapshot(input) => self.step(*input, outputs),

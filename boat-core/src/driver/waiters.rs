@@ -1,15 +1,17 @@
 //! Who waits for which outcome on this node.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::Event;
 use super::mailbox::{Mailboxes, Place};
 use crate::apply::Applied;
-use crate::digest::RequestHash;
-use crate::replica::{Failure, RequestId};
+use crate::replica::{Failure, RequestId, RequestMap};
 use crate::{Origin, PredictError};
 
 /// What somebody who waits gets.
@@ -23,15 +25,30 @@ pub(crate) enum Reply {
     Stopped,
 }
 
+/// How often to look for those whose time is over although the driver has not said so.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// Somebody who waits.
 #[derive(Debug)]
 struct Waiter {
-    replies: Vec<(Place, oneshot::Sender<Reply>)>,
+    place: Place,
+    reply: oneshot::Sender<Reply>,
+    /// `None`: without end.
+    deadline: Option<Instant>,
+}
+
+/// All who wait for one request.
+#[derive(Debug)]
+struct Waiting {
+    first: Waiter,
+    /// Those who asked for the same.
+    more: Vec<Waiter>,
     bytes: usize,
 }
 
 #[derive(Debug, Default)]
 struct Table {
-    waiting: BTreeMap<RequestId, Waiter>,
+    waiting: RequestMap<Waiting>,
     mailboxes: Mailboxes,
     bytes: usize,
     closed: bool,
@@ -40,21 +57,22 @@ struct Table {
 /// The requests of this node from acceptance to answer, bounded in number and bytes.
 #[derive(Debug)]
 pub(crate) struct Waiters {
-    table: Mutex<Table>,
+    table: Arc<Mutex<Table>>,
     requests_max: usize,
     bytes_max: usize,
 }
 
 impl Waiters {
     pub(crate) fn new(requests_max: usize, bytes_max: usize) -> Self {
-        Waiters { table: Mutex::default(), requests_max, bytes_max }
+        Waiters { table: Arc::default(), requests_max, bytes_max }
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.table)
     }
 
-    /// Waits for the outcome of `id`, a request of so many bytes.
+    /// Waits for the outcome of `id`, a request of so many bytes; not much longer than until `deadline`, should the driver
+    /// hang.
     ///
     /// # Errors
     /// [`PredictError::Overloaded`] when too much waits already, [`PredictError::Stopped`] at the end.
@@ -62,6 +80,7 @@ impl Waiters {
         &self,
         id: &RequestId,
         bytes: usize,
+        deadline: Option<Instant>,
     ) -> Result<oneshot::Receiver<Reply>, PredictError> {
         let mut table = self.lock();
         let overloaded = |waiting, waiting_max, what| PredictError::Overloaded { waiting, waiting_max, what };
@@ -75,60 +94,57 @@ impl Waiters {
             return Err(overloaded(table.bytes, self.bytes_max, "bytes of requests"));
         }
         let (reply, receiver) = oneshot::channel();
-        let reply = (table.mailboxes.here(), reply);
+        let place =
+            table.mailboxes.here(|runtime| drop(runtime.spawn(end_overdue(Arc::downgrade(&self.table)))));
+        let waiter = Waiter { place, reply, deadline };
         table.bytes += bytes;
-        match table.waiting.get_mut(id) {
-            Some(waiter) => {
-                waiter.bytes += bytes;
-                waiter.replies.push(reply);
+        match table.waiting.entry(id.clone()) {
+            Entry::Occupied(known) => {
+                let known = known.into_mut();
+                known.bytes += bytes;
+                known.more.push(waiter);
             }
-            None => {
-                table.waiting.insert(id.clone(), Waiter { replies: vec![reply], bytes });
+            Entry::Vacant(place) => {
+                place.insert(Waiting { first: waiter, more: Vec::new(), bytes });
             }
         }
         Ok(receiver)
     }
 
-    /// Answers whoever waits for one of these, and says which of them somebody waited for. The lock is taken once.
-    pub(crate) fn answer(&self, answers: &mut Vec<(RequestId, Applied)>) -> Vec<RequestId> {
-        let count = answers.len();
-        let mut answered = Vec::with_capacity(count);
+    /// Answers whoever waits for one of these, and leaves those that somebody waited for. The lock is taken once.
+    pub(crate) fn answer(&self, answers: &mut Vec<(RequestId, Applied)>) {
         let mut table = self.lock();
-        let mailboxes = std::mem::take(&mut table.mailboxes);
-        let waited_for = answers.drain(..).filter_map(|(id, applied)| {
-            let waiter = table.take(&id)?;
-            answered.push(id);
-            Some((waiter, applied))
+        let mut mailboxes = std::mem::take(&mut table.mailboxes);
+        mailboxes.send(|letters| {
+            answers.retain(|(id, applied)| {
+                let Some(waiting) = table.take(id) else { return false };
+                for waiter in std::iter::once(waiting.first).chain(waiting.more) {
+                    letters.add(waiter.place, (waiter.reply, Reply::Applied(applied.clone())));
+                }
+                true
+            });
         });
-        let letters = waited_for.flat_map(|(waiter, applied)| {
-            let letter = move |(place, waiting)| (place, (waiting, Reply::Applied(applied.clone())));
-            waiter.replies.into_iter().map(letter)
-        });
-        mailboxes.send(letters, count);
         table.mailboxes = mailboxes;
-        answered
     }
 
     /// Drops requests for which nobody waits: they were applied already, from another node's copy of the same.
     pub(crate) fn retain_waiting(&self, events: &mut VecDeque<Event>) {
         let table = self.lock();
         events.retain(|event| match event {
-            Event::Propose { id, .. } => table.waiting.contains_key(id),
+            Event::Propose { id, .. } => table.waiting.contains(id),
             _ => true,
         });
     }
 
     /// Whether somebody waits for `id`.
     pub(crate) fn is_waiting(&self, id: &RequestId) -> bool {
-        self.lock().waiting.contains_key(id)
+        self.lock().waiting.contains(id)
     }
 
     /// Whether somebody waits for a request of this origin, whatever it asks.
     pub(crate) fn is_waiting_for(&self, origin: &Origin) -> bool {
-        let lowest = RequestId::of(origin, RequestHash::default());
         let table = self.lock();
-        let next = table.waiting.range(lowest..).next();
-        next.is_some_and(|(id, _)| match (id, origin) {
+        table.waiting.any(|id| match (id, origin) {
             (RequestId::Key(known, _), Origin::Key(key)) => known == key,
             (RequestId::Session(known, _), Origin::Session { request, .. }) => known == request,
             _ => false,
@@ -139,7 +155,7 @@ impl Waiters {
     /// to the driver still waits, and must not be forgotten with it.
     pub(crate) fn retain_done(&self, ids: &mut Vec<RequestId>) {
         let table = self.lock();
-        ids.retain(|id| !table.waiting.contains_key(id));
+        ids.retain(|id| !table.waiting.contains(id));
     }
 
     /// Whether nobody waits at all: true throughout a replay.
@@ -150,10 +166,7 @@ impl Waiters {
     /// Takes the latest who waits for `id` out again. True: nobody else waits for it, so it was handed in nowhere.
     pub(crate) fn withdraw(&self, id: &RequestId) -> bool {
         let mut table = self.lock();
-        let alone = table.waiting.get_mut(id).is_none_or(|waiter| {
-            waiter.replies.pop();
-            waiter.replies.is_empty()
-        });
+        let alone = table.waiting.get_mut(id).is_none_or(|waiting| waiting.more.pop().is_none());
         if alone {
             table.take(id);
         }
@@ -162,8 +175,8 @@ impl Waiters {
 
     /// Tells whoever waits for `id` that there will be no outcome.
     pub(crate) fn fail(&self, id: &RequestId, failure: Failure) {
-        if let Some(waiter) = self.lock().take(id) {
-            waiter.reply(&Reply::Failed(failure));
+        if let Some(waiting) = self.lock().take(id) {
+            waiting.reply(&Reply::Failed(failure));
         }
     }
 
@@ -172,8 +185,8 @@ impl Waiters {
         let mut table = self.lock();
         table.closed = true;
         table.bytes = 0;
-        for waiter in std::mem::take(&mut table.waiting).into_values() {
-            waiter.reply(&Reply::Stopped);
+        for (_, waiting) in table.waiting.take_all() {
+            waiting.reply(&Reply::Stopped);
         }
         table.mailboxes.close();
     }
@@ -185,18 +198,95 @@ impl Waiters {
 }
 
 impl Table {
-    fn take(&mut self, id: &RequestId) -> Option<Waiter> {
-        let waiter = self.waiting.remove(id)?;
-        self.bytes -= waiter.bytes;
-        Some(waiter)
+    fn take(&mut self, id: &RequestId) -> Option<Waiting> {
+        let waiting = self.waiting.remove(id)?;
+        self.bytes -= waiting.bytes;
+        Some(waiting)
+    }
+
+    /// Ends the wait of those whose time is over.
+    fn end_overdue(&mut self, now: Instant) {
+        let is_overdue = |waiter: &Waiter| waiter.deadline.is_some_and(|deadline| deadline <= now);
+        let mut overdue = Vec::new();
+        let bytes = &mut self.bytes;
+        self.waiting.retain(|waiting| {
+            overdue.extend(waiting.more.extract_if(.., |waiter| is_overdue(waiter)));
+            if is_overdue(&waiting.first) {
+                match waiting.more.pop() {
+                    Some(other) => overdue.push(std::mem::replace(&mut waiting.first, other)),
+                    None => {
+                        *bytes -= waiting.bytes;
+                        return false;
+                    }
+                }
+            }
+            true
+        });
+        // Dropping what somebody waits for tells him.
+        drop(overdue);
     }
 }
 
-impl Waiter {
+impl Waiting {
     fn reply(self, reply: &Reply) {
-        for (_, waiting) in self.replies {
+        for waiter in std::iter::once(self.first).chain(self.more) {
             // Who went away needs no answer.
-            let _ = waiting.send(reply.clone());
+            let _ = waiter.reply.send(reply.clone());
         }
+    }
+}
+
+fn lock(table: &Mutex<Table>) -> MutexGuard<'_, Table> {
+    table.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The driver tells everybody in time whose time is over, unless its disk hangs. Then this does, for all at once: a timer for each
+/// request costs more than the rest of its wait.
+async fn end_overdue(table: Weak<Mutex<Table>>) {
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let Some(table) = table.upgrade() else { return };
+        let mut table = lock(&table);
+        if table.closed {
+            return;
+        }
+        table.end_overdue(Instant::now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_too_long_is_told_and_others_wait_on() {
+        let waiters = Waiters::new(10, 1_000);
+        let id = RequestId::Opening(1);
+        let within = |ms| Some(Instant::now() + Duration::from_millis(ms));
+        let first = waiters.wait(&id, 10, within(1_000)).unwrap();
+        let second = waiters.wait(&id, 10, within(3_000)).unwrap();
+        let third = waiters.wait(&id, 10, None).unwrap();
+        let asked = Instant::now();
+        assert!(first.await.is_err());
+        assert!((1_000..1_500).contains(&asked.elapsed().as_millis()));
+        assert!(second.await.is_err());
+        assert!((3_000..3_500).contains(&asked.elapsed().as_millis()));
+        assert_eq!((waiters.len(), waiters.lock().bytes), (1, 30));
+        waiters.fail(&id, Failure::NoLeader);
+        assert!(matches!(third.await, Ok(Reply::Failed(Failure::NoLeader))));
+        assert_eq!((waiters.len(), waiters.lock().bytes), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn all_who_asked_for_the_same_are_told_and_one_may_go() {
+        let waiters = Waiters::new(10, 1_000);
+        let id = RequestId::Opening(1);
+        let first = waiters.wait(&id, 10, None).unwrap();
+        let second = waiters.wait(&id, 10, None).unwrap();
+        assert!(!waiters.withdraw(&id));
+        assert!(second.await.is_err());
+        waiters.close();
+        assert!(matches!(first.await, Ok(Reply::Stopped)));
+        assert!(matches!(waiters.wait(&id, 10, None), Err(PredictError::Stopped)));
     }
 }

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rand::RngCore;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::session::{ClientNumbers, Numbers, Open, RetryKey};
 use super::{Answer, Inner, Interface};
 use crate::apply::{Applied, Outcome, Refused, opening_body};
-use crate::driver::{Event, Offered, Reply};
+use crate::driver::{Event, Offered, Promise, Reply};
 use crate::replica::{Failure, RequestId};
 use crate::{CallOutcome, Origin, PredictError, Request, RequestKind, SessionError, SessionRequest};
 
@@ -85,16 +86,14 @@ impl<'a, I: Interface> Predict<'a, I> {
         self
     }
 
-    async fn ask(self) -> Result<Answer<I::Response>, PredictError> {
+    /// What is to be asked, once it is known to be sound.
+    fn asked(self) -> Result<Asked<'a>, PredictError> {
         let body = self.body.map_err(PredictError::Invalid)?;
         if !self.checked {
             (self.inner.check)(self.kind, &body).map_err(PredictError::Invalid)?;
         }
-        let asked = Asked { inner: self.inner, kind: self.kind, body, within: self.within };
-        let (outcome, replayed, key) = asked.ask(self.key, self.session).await?;
-        let Answer { output, position, term, replayed, key } = answer(outcome, replayed, key)?;
-        let output = I::decode(output).map_err(PredictError::Invalid)?;
-        Ok(Answer { output, position, term, replayed, key })
+        let (inner, kind, within) = (self.inner, self.kind, self.within);
+        Ok(Asked { inner, kind, body, within, key: self.key, session: self.session })
     }
 }
 
@@ -119,7 +118,14 @@ impl<'a, I: Interface> IntoFuture for Predict<'a, I> {
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.ask())
+        // What is not held while it waits is done before: each request has a future of its own, to be moved and kept.
+        let asked = self.asked();
+        Box::pin(async move {
+            let (outcome, replayed, key) = asked?.ask().await?;
+            let Answer { output, position, term, replayed, key } = answer(outcome, replayed, key)?;
+            let output = I::decode(output).map_err(PredictError::Invalid)?;
+            Ok(Answer { output, position, term, replayed, key })
+        })
     }
 }
 
@@ -139,24 +145,37 @@ impl Drop for Number<'_> {
     }
 }
 
+/// A request that was handed in.
+struct HandedIn<'a> {
+    /// To take the driver's turn for it.
+    promise: Option<Promise<'a>>,
+    reply: oneshot::Receiver<Reply>,
+    asked: Instant,
+}
+
 /// What is asked, and by when.
 pub(super) struct Asked<'a> {
     pub(super) inner: &'a Inner,
     pub(super) kind: RequestKind,
     pub(super) body: Bytes,
     pub(super) within: Duration,
+    /// What names it, if the client does: as it stands in the log, and as the client wrote it.
+    key: Option<(Bytes, String)>,
+    /// The client's session, if it asks in one.
+    session: Option<&'a ClientNumbers>,
 }
 
-impl Asked<'_> {
-    async fn ask(
-        &self,
-        key: Option<(Bytes, String)>,
-        session: Option<&ClientNumbers>,
-    ) -> Result<(Outcome, bool, String), PredictError> {
+impl<'a> Asked<'a> {
+    /// A request that its client does not name.
+    pub(super) fn new(inner: &'a Inner, kind: RequestKind, body: Bytes, within: Duration) -> Self {
+        Asked { inner, kind, body, within, key: None, session: None }
+    }
+
+    async fn ask(&mut self) -> Result<(Outcome, bool, String), PredictError> {
         self.check_length()?;
-        match (key, session) {
-            (Some((scoped, key)), Some(session)) => self.ask_again(session, scoped, key).await,
-            (Some((scoped, key)), None) => self.ask_with_key(scoped, key).await,
+        match (self.key.take(), self.session) {
+            (Some((scoped, key)), Some(session)) => Box::pin(self.ask_again(session, scoped, key)).await,
+            (Some((scoped, key)), None) => Box::pin(self.ask_with_key(scoped, key)).await,
             (None, Some(session)) => {
                 let full = PredictError::Overloaded {
                     waiting: self.inner.config.sessions.session_outcomes_max,
@@ -185,7 +204,7 @@ impl Asked<'_> {
         retry: RetryKey,
         origin: Origin,
     ) -> Result<(Outcome, bool, String), PredictError> {
-        let key = retry.to_string();
+        let key = retry.to_key();
         // A client that goes away was never told the key, so nobody asks for this number again.
         let mut number = Number { numbers, request: retry.request, is_held: false };
         let result = self.send(origin, &key).await;
@@ -249,7 +268,7 @@ impl Asked<'_> {
             let (retry, origin) = match self.inner.session.next() {
                 Some(next) => next,
                 None => {
-                    self.inner.open_session(self.within).await?;
+                    Box::pin(self.inner.open_session(self.within)).await?;
                     continue;
                 }
             };
@@ -266,7 +285,9 @@ impl Asked<'_> {
 
     pub(super) async fn send(&self, origin: Origin, key: &str) -> Result<(Outcome, bool), PredictError> {
         let request = Request { kind: self.kind, origin, body: self.body.clone() };
-        let applied = self.inner.send(&request, self.within, key).await?;
+        let handed = self.inner.hand_in(&request, self.within, key);
+        drop(request);
+        let applied = self.inner.applied(handed?, key).await?;
         let Applied { result, replayed } = applied;
         result.map(|outcome| (outcome, replayed)).map_err(|refused| self.refused(refused, key))
     }
@@ -318,7 +339,8 @@ impl Inner {
         let nonce = rand::rngs::OsRng.next_u64();
         let body = opening_body(outcomes_max);
         let request = Request { kind: RequestKind::OpenSession, origin: Origin::Opening(nonce), body };
-        let applied = self.send(&request, within, "").await.map_err(|error| match error {
+        let sent = async { self.applied(self.hand_in(&request, within, "")?, "").await };
+        let applied = sent.await.map_err(|error| match error {
             PredictError::Overloaded { waiting, waiting_max, .. } => {
                 SessionError::Overloaded { waiting, waiting_max }
             }
@@ -341,41 +363,45 @@ impl Inner {
         }
     }
 
-    /// Hands one request in and waits for what becomes of it.
-    async fn send(&self, request: &Request, within: Duration, key: &str) -> Result<Applied, PredictError> {
+    /// Hands one request in.
+    fn hand_in(&self, request: &Request, within: Duration, key: &str) -> Result<HandedIn<'_>, PredictError> {
         if self.shared.disk_full.load(Ordering::Acquire) {
             return Err(PredictError::DiskFull);
         }
         let id = RequestId::of(&request.origin, request.hash());
         let mut encoded = Vec::with_capacity(request.encoded_bytes());
         request.encode(&mut encoded);
-        let reply = self.shared.waiters.wait(&id, encoded.len())?;
+        let asked = Instant::now();
+        // The driver answers in time, unless its disk hangs.
+        let deadline = within.checked_add(DRIVER_GRACE).and_then(|within| asked.checked_add(within));
+        let reply = self.shared.waiters.wait(&id, encoded.len(), deadline)?;
         if request.kind == RequestKind::Predict && log::log_enabled!(target: "boat", log::Level::Info) {
             let (node, body) = (self.shared.node, String::from_utf8_lossy(&request.body));
             log::info!(target: "boat", "Boat {node}: Request from API appended to state: {body}");
         }
-        let asked = Instant::now();
-        let unknown = || PredictError::Unknown { waited: asked.elapsed(), key: key.to_owned() };
         let event = Event::Propose { id: id.clone(), encoded: encoded.into(), within };
         match self.shared.inbox.offer_request(event) {
-            Offered::Taken => {}
-            Offered::Promised(promise) => promise.keep().await,
+            Offered::Taken => Ok(HandedIn { promise: None, reply, asked }),
+            Offered::Promised(promise) => Ok(HandedIn { promise: Some(promise), reply, asked }),
+            // Who asked for the same before may have been heard.
+            Offered::Refused if !self.shared.waiters.withdraw(&id) => {
+                Err(PredictError::Unknown { waited: asked.elapsed(), key: key.to_owned() })
+            }
             Offered::Refused => {
-                // Who asked for the same before may have been heard.
-                if !self.shared.waiters.withdraw(&id) {
-                    return Err(unknown());
-                }
                 let (waiting, waiting_max) = (self.shared.waiters.len(), self.config.limits.proposals_max);
-                return Err(PredictError::Overloaded { waiting, waiting_max, what: "requests" });
+                Err(PredictError::Overloaded { waiting, waiting_max, what: "requests" })
             }
         }
-        // The driver answers in time, unless its disk hangs.
-        let reply = tokio::time::timeout(within + DRIVER_GRACE, reply).await;
-        let Ok(reply) = reply else {
-            self.shared.waiters.withdraw(&id);
-            return Err(unknown());
-        };
-        match reply {
+    }
+
+    /// Waits for what becomes of a request.
+    async fn applied(&self, handed: HandedIn<'_>, key: &str) -> Result<Applied, PredictError> {
+        let HandedIn { promise, reply, asked } = handed;
+        if let Some(promise) = promise {
+            promise.keep().await;
+        }
+        let unknown = || PredictError::Unknown { waited: asked.elapsed(), key: key.to_owned() };
+        match reply.await {
             Ok(Reply::Applied(applied)) => Ok(applied),
             Ok(Reply::Failed(Failure::NoLeader)) => Err(PredictError::NoLeader(asked.elapsed())),
             Ok(Reply::Failed(Failure::DiskFull)) => Err(PredictError::DiskFull),

@@ -44,7 +44,7 @@ impl Service for Node {
                 return Predict::<Raw>::new(&self.inner, kind, Ok(body)).within(within).checked().await;
             }
         };
-        let asked = Asked { inner: &self.inner, kind, body, within };
+        let asked = Asked::new(&self.inner, kind, body, within);
         asked.ask_in_place(&place).await
     }
 
@@ -149,7 +149,7 @@ impl Asked<'_> {
             None => return Err(PredictError::Behind { waited: asked.elapsed(), position }),
         };
         let request = SessionRequest { session, sequence: *sequence };
-        let key = RetryKey::new(request, secret).to_string();
+        let key = RetryKey::new(request, secret).to_key();
         let origin = Origin::Session { request, lowest_unanswered: *lowest_unanswered };
         let (outcome, replayed) = self.send(origin, &key).await?;
         answer(outcome, replayed, key)

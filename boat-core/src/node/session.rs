@@ -1,7 +1,7 @@
 //! The numbers of open sessions: this frontend's own, which makes Boat's retries of requests without a key exact, and those
 //! of clients (design D15).
 
-use std::collections::BTreeSet;
+use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rand_chacha::ChaCha8Rng;
@@ -9,6 +9,8 @@ use rand_chacha::rand_core::{RngCore, SeedableRng};
 
 use crate::{Origin, SessionRequest};
 
+/// How long a key that Boat gives can be: two numbers of twenty digits, one of sixteen, and what stands between them.
+const KEY_BYTES_MAX: usize = "boat---".len() + 20 + 20 + 16;
 /// How many words of 32 bits a proof takes.
 const PROOF_WORDS: u128 = 2;
 
@@ -16,8 +18,9 @@ const PROOF_WORDS: u128 = 2;
 #[derive(Debug)]
 pub(super) struct Open {
     pub(super) id: u64,
-    next: u64,
-    unanswered: BTreeSet<u64>,
+    /// The lowest number without an answer, and whether each from it on has one.
+    lowest: u64,
+    answered: VecDeque<bool>,
     pub(super) outcomes_max: u64,
     pub(super) secret: u64,
     /// Gives the proofs of the numbers to come, one after the other.
@@ -28,20 +31,31 @@ impl Open {
     /// The session that was opened at this position.
     pub(super) fn new(id: u64, outcomes_max: u64, secret: u64) -> Self {
         let proofs = proofs(secret, 0);
-        Open { id, next: 0, unanswered: BTreeSet::new(), outcomes_max, secret, proofs }
+        Open { id, lowest: 0, answered: VecDeque::new(), outcomes_max, secret, proofs }
     }
 
     /// The next request's place; `None` when so many numbers, the lowest unanswered one and all behind it, are in use.
     fn take(&mut self, numbers_max: u64) -> Option<(RetryKey, Origin)> {
-        let lowest = self.unanswered.first().copied().unwrap_or(self.next);
-        if self.next - lowest >= numbers_max {
+        let in_use = self.answered.len() as u64;
+        if in_use >= numbers_max {
             return None;
         }
-        let request = SessionRequest { session: self.id, sequence: self.next };
-        self.unanswered.insert(self.next);
-        self.next += 1;
+        let request = SessionRequest { session: self.id, sequence: self.lowest + in_use };
+        self.answered.push_back(false);
         let key = RetryKey { request, proof: self.proofs.next_u64() };
-        Some((key, Origin::Session { request, lowest_unanswered: lowest }))
+        Some((key, Origin::Session { request, lowest_unanswered: self.lowest }))
+    }
+
+    fn answered(&mut self, request: SessionRequest) {
+        let place = request.sequence.checked_sub(self.lowest).filter(|_| request.session == self.id);
+        let place = place.and_then(|place| self.answered.get_mut(usize::try_from(place).ok()?));
+        if let Some(answered) = place {
+            *answered = true;
+        }
+        while self.answered.front() == Some(&true) {
+            self.answered.pop_front();
+            self.lowest += 1;
+        }
     }
 }
 
@@ -74,10 +88,7 @@ impl ClientNumbers {
 
 impl Numbers for ClientNumbers {
     fn answered(&self, request: SessionRequest) {
-        let mut open = self.lock();
-        if open.id == request.session {
-            open.unanswered.remove(&request.sequence);
-        }
+        self.lock().answered(request);
     }
 }
 
@@ -130,8 +141,8 @@ impl FrontendSession {
 
 impl Numbers for FrontendSession {
     fn answered(&self, request: SessionRequest) {
-        if let Some(open) = self.lock().current.as_mut().filter(|open| open.id == request.session) {
-            open.unanswered.remove(&request.sequence);
+        if let Some(open) = self.lock().current.as_mut() {
+            open.answered(request);
         }
     }
 }
@@ -189,7 +200,7 @@ impl RetryKey {
         RetryKey { request, proof: proof(secret, request.sequence) }
     }
 
-    /// Reads what [`RetryKey`] displays.
+    /// Reads what [`RetryKey::to_key`] gives.
     pub(super) fn read(key: &str) -> Option<Self> {
         let mut parts = key.strip_prefix("boat-")?.split('-');
         let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -211,10 +222,23 @@ impl RetryKey {
     }
 }
 
-impl std::fmt::Display for RetryKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let SessionRequest { session, sequence } = self.request;
-        write!(f, "boat-{session}-{sequence}-{:016x}", self.proof)
+impl RetryKey {
+    /// The key as its client gets it. Made for each request, so not by way of the formatter, which takes four times as long.
+    pub(super) fn to_key(self) -> String {
+        let mut key = String::with_capacity(KEY_BYTES_MAX);
+        let mut number = itoa::Buffer::new();
+        key.push_str("boat-");
+        key.push_str(number.format(self.request.session));
+        key.push('-');
+        key.push_str(number.format(self.request.sequence));
+        key.push('-');
+        let mut digits = [0; 16];
+        for (digit, place) in digits.iter_mut().zip((0..16).rev()) {
+            let value = (self.proof >> (4 * place)) as u8 & 15;
+            *digit = if value < 10 { b'0' + value } else { b'a' + value - 10 };
+        }
+        key.push_str(std::str::from_utf8(&digits).unwrap_or_default());
+        key
     }
 }
 
@@ -298,7 +322,11 @@ mod tests {
     #[test]
     fn a_retry_key_reads_back_and_only_its_session_proves_it() {
         let key = RetryKey::new(SessionRequest { session: 12, sequence: 345 }, 77);
-        assert_eq!(RetryKey::read(&key.to_string()), Some(key));
+        assert_eq!(RetryKey::read(&key.to_key()), Some(key));
+        let SessionRequest { session, sequence } = key.request;
+        assert_eq!(key.to_key(), format!("boat-{session}-{sequence}-{:016x}", key.proof));
+        let request = SessionRequest { session: u64::MAX, sequence: u64::MAX };
+        assert_eq!(RetryKey { request, ..key }.to_key().len(), KEY_BYTES_MAX);
         assert!(key.is_proved_by(77) && !key.is_proved_by(78));
         let mut open = Open::new(12, 1_000, 77);
         assert_eq!((0..=345).map_while(|_| open.take(1_000)).last().map(|(key, _)| key), Some(key));

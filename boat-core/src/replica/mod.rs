@@ -21,6 +21,7 @@ mod poison;
 mod reads;
 mod recover;
 mod reports;
+mod request_map;
 mod slog_bridge;
 mod snapshots;
 mod start;
@@ -28,7 +29,6 @@ mod store;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use bytes::Bytes;
 use raft::{RawNode, StateRole};
 
 pub use self::interface::{Fatal, Input, Output};
@@ -46,6 +46,7 @@ pub use self::reads::ReadId;
 use self::reads::Reads;
 pub(crate) use self::recover::alone;
 pub use self::reports::Condition;
+pub(crate) use self::request_map::RequestMap;
 pub use self::snapshots::KeptSnapshot;
 use self::snapshots::Transfers;
 pub use self::start::{ReplicaConfig, ReplicaStart};
@@ -222,7 +223,7 @@ impl Replica {
                 self.on_read(id, within_ticks, leader_within_ticks);
             }
             Input::Persisted(mark) => self.on_persisted(mark, outputs)?,
-            Input::Answered(ids) => ids.iter().for_each(|id| self.pending.answered(id)),
+            Input::Answered(ids) => self.answered(&ids),
             Input::Fetched { low, entries } => self.on_fetched(low, entries),
             Input::SnapshotTaken { newest, cut_to } => self.on_snapshot_taken(newest, cut_to, outputs),
             Input::SnapshotRead { to, snapshot, offset, bytes } => {
@@ -409,13 +410,9 @@ impl Replica {
             return;
         }
         use rand_chacha::rand_core::RngCore;
-        let requests = self.pending.take_to_propose(self.config.command_bytes_max);
-        if requests.is_empty() {
-            return;
-        }
-        let bytes = requests.iter().map(Bytes::len).sum();
+        let Some(bytes) = self.pending.take_to_propose(self.config.command_bytes_max) else { return };
         let mut command = CommandWriter::new(self.wall_ms, self.rng.next_u64(), bytes);
-        requests.iter().for_each(|request| command.push(request));
+        self.pending.write_taken(&mut command);
         let message = message::proposal(self.config.own.raft_id, command.finish().into());
         match self.raw.raft.step(message) {
             Ok(()) => self.in_flight_index = self.raw.raft.raft_log.last_index(),
@@ -433,6 +430,11 @@ impl Replica {
             self.raw.on_entries_fetched(context);
             self.raw.raft.mut_store().forget_arrived();
         }
+    }
+
+    /// Requests of this node were applied: what [`Input::Answered`] says, of a list that is kept.
+    pub(crate) fn answered(&mut self, ids: &[RequestId]) {
+        ids.iter().for_each(|id| self.pending.answered(id));
     }
 
     /// Whether this replica leads.

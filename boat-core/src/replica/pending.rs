@@ -1,9 +1,12 @@
 //! Requests that wait for their outcome on this node: proposed, forwarded, or not yet sent anywhere.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
+use super::request_map::RequestMap;
+use crate::command::CommandWriter;
 use crate::digest::RequestHash;
 use crate::transport::ForwardRefusal;
 use crate::{NodeId, Origin, SessionRequest};
@@ -15,7 +18,7 @@ const TICKET_COUNT_BITS: u32 = 40;
 
 /// What recognizes a request wherever it is applied: whose it is, and what it says. Another request under the same key is
 /// another request; whoever waits for this one must not get that one's answer.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RequestId {
     /// An opening, by its random number.
     Opening(u64),
@@ -72,16 +75,36 @@ struct Waiting {
     ticket: Option<u64>,
 }
 
+/// Requests that go into one command. Those of this node are named, not copied: they stay where they wait.
+#[derive(Debug, Default)]
+struct Taken {
+    forwarded: Vec<Bytes>,
+    own: Vec<RequestId>,
+    bytes: usize,
+}
+
+impl Taken {
+    fn is_empty(&self) -> bool {
+        self.forwarded.is_empty() && self.own.is_empty()
+    }
+
+    fn has_room(&self, request: &Bytes, bytes_max: usize) -> bool {
+        self.is_empty() || self.bytes + request.len() <= bytes_max
+    }
+}
+
 /// The requests of this node, and those that others forwarded to it.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
-    waiting: BTreeMap<RequestId, Waiting>,
+    waiting: RequestMap<Waiting>,
     /// Requests that are to be sent, oldest first. May name some that are answered already.
     idle: VecDeque<RequestId>,
     by_ticket: BTreeMap<u64, RequestId>,
     next_ticket: u64,
     /// The last ticket that each node showed.
     shown: BTreeMap<NodeId, u64>,
+    /// Between [`Pending::take_to_propose`] and [`Pending::write_taken`]; kept for its room.
+    taken: Taken,
     /// Encoded requests of other nodes, to be proposed here.
     forwarded: VecDeque<Bytes>,
     forwarded_bytes: usize,
@@ -102,19 +125,29 @@ impl Pending {
         deadline_tick: u64,
         leader_deadline_tick: u64,
     ) {
-        if let Some(known) = self.waiting.get_mut(&id) {
-            known.deadline_tick = known.deadline_tick.max(deadline_tick);
-            if known.sent != Sent::Nowhere {
-                known.sent = Sent::Nowhere;
+        let sent = Sent::Nowhere;
+        match self.waiting.entry(id.clone()) {
+            Entry::Occupied(known) => {
+                let known = known.into_mut();
+                known.deadline_tick = known.deadline_tick.max(deadline_tick);
+                if known.sent != sent {
+                    known.sent = sent;
+                    self.idle.push_back(id);
+                }
+            }
+            Entry::Vacant(place) => {
+                let (attempts, ticket) = (0, None);
+                place.insert(Waiting {
+                    encoded,
+                    deadline_tick,
+                    leader_deadline_tick,
+                    sent,
+                    attempts,
+                    ticket,
+                });
                 self.idle.push_back(id);
             }
-            return;
         }
-        self.idle.push_back(id.clone());
-        let sent = Sent::Nowhere;
-        let waiting =
-            Waiting { encoded, deadline_tick, leader_deadline_tick, sent, attempts: 0, ticket: None };
-        self.waiting.insert(id, waiting);
     }
 
     /// Whether a node shows this ticket for the first time. Links may repeat messages: if one copy of a forward were taken
@@ -157,43 +190,59 @@ impl Pending {
 
     /// Leader or term changed: whatever was sent may be lost.
     pub(super) fn send_all_again(&mut self) {
-        self.idle.clear();
-        for (id, waiting) in &mut self.waiting {
+        let again = self.waiting.select(|waiting| {
             waiting.sent = Sent::Nowhere;
-            self.idle.push_back(id.clone());
-        }
+            Some(())
+        });
+        self.idle = again.into_iter().map(|(id, ())| id).collect();
     }
 
     pub(super) fn has_idle(&self) -> bool {
         !self.idle.is_empty() || !self.forwarded.is_empty()
     }
 
-    /// Takes requests to propose, up to `bytes_max` of them together but at least one.
-    pub(super) fn take_to_propose(&mut self, bytes_max: usize) -> Vec<Bytes> {
-        let mut taken = Vec::new();
-        let mut bytes = 0;
+    /// Takes requests to propose, up to `bytes_max` of them together but at least one, if there are any. Gives how many bytes
+    /// those have.
+    pub(super) fn take_to_propose(&mut self, bytes_max: usize) -> Option<usize> {
+        self.take_until_full(bytes_max);
+        (!self.taken.is_empty()).then_some(self.taken.bytes)
+    }
+
+    fn take_until_full(&mut self, bytes_max: usize) {
+        let taken = &mut self.taken;
+        taken.bytes = 0;
         // Others' requests first: they have waited for a network hop already.
         while let Some(next) = self.forwarded.front() {
-            if !taken.is_empty() && bytes + next.len() > bytes_max {
-                return taken;
+            if !taken.has_room(next, bytes_max) {
+                return;
             }
-            bytes += next.len();
+            taken.bytes += next.len();
             self.forwarded_bytes -= next.len();
-            taken.extend(self.forwarded.pop_front());
+            taken.forwarded.extend(self.forwarded.pop_front());
         }
         while let Some(id) = self.idle.front() {
             if let Some(waiting) = self.waiting.get_mut(id) {
-                if !taken.is_empty() && bytes + waiting.encoded.len() > bytes_max {
-                    return taken;
+                if !taken.has_room(&waiting.encoded, bytes_max) {
+                    return;
                 }
-                bytes += waiting.encoded.len();
+                taken.bytes += waiting.encoded.len();
                 waiting.sent = Sent::Proposed;
                 waiting.attempts += 1;
-                taken.push(waiting.encoded.clone());
+                taken.own.extend(self.idle.pop_front());
+            } else {
+                self.idle.pop_front();
             }
-            self.idle.pop_front();
         }
-        taken
+    }
+
+    /// Writes what was just taken.
+    pub(super) fn write_taken(&mut self, command: &mut CommandWriter) {
+        self.taken.forwarded.drain(..).for_each(|request| command.push(&request));
+        for id in self.taken.own.drain(..) {
+            if let Some(waiting) = self.waiting.get(&id) {
+                command.push(&waiting.encoded);
+            }
+        }
     }
 
     /// Takes the requests to forward, with their tickets.
@@ -242,37 +291,41 @@ impl Pending {
         has_leader: bool,
         waits_in_vain: bool,
     ) -> Vec<(RequestId, Failure)> {
-        let mut failed = Vec::new();
-        for (id, waiting) in &mut self.waiting {
+        let overdue = self.waiting.select(|waiting| {
             let unsent = waiting.attempts == 0;
             let no_leader = unsent && !has_leader && (waits_in_vain || tick >= waiting.leader_deadline_tick);
             if tick >= waiting.deadline_tick || no_leader {
-                let failure = if unsent { Failure::NoLeader } else { Failure::Unknown };
-                failed.push((id.clone(), failure));
-            } else if let Sent::Forwarded { tick: at } = waiting.sent
-                && tick >= at + FORWARD_AGAIN_TICKS
-            {
+                return Some(Some(if unsent { Failure::NoLeader } else { Failure::Unknown }));
+            }
+            let Sent::Forwarded { tick: at } = waiting.sent else { return None };
+            (tick >= at + FORWARD_AGAIN_TICKS).then(|| {
                 waiting.sent = Sent::Nowhere;
-                self.idle.push_back(id.clone());
+                None
+            })
+        });
+        let mut failed = Vec::new();
+        for (id, failure) in overdue {
+            match failure {
+                Some(failure) => failed.push((id, failure)),
+                None => self.idle.push_back(id),
             }
         }
         failed.iter().for_each(|(id, _)| self.answered(id));
         if !failed.is_empty() {
-            self.idle.retain(|id| self.waiting.contains_key(id));
+            self.idle.retain(|id| self.waiting.contains(id));
         }
         failed
     }
 
     /// Everything that waits, to be answered at the end.
     pub(super) fn drain(&mut self) -> Vec<(RequestId, Failure)> {
-        let waiting = std::mem::take(&mut self.waiting);
         self.idle.clear();
         self.by_ticket.clear();
         let fate = |waiting: &Waiting| match waiting.attempts {
             0 => Failure::NoLeader,
             _ => Failure::Unknown,
         };
-        waiting.into_iter().map(|(id, waiting)| (id, fate(&waiting))).collect()
+        self.waiting.take_all().into_iter().map(|(id, waiting)| (id, fate(&waiting))).collect()
     }
 
     pub(super) fn len(&self) -> usize {

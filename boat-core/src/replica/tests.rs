@@ -3,6 +3,8 @@ use std::collections::BTreeMap;
 mod members;
 mod snapshots;
 
+use bytes::Bytes;
+
 use super::*;
 use crate::transport::{ConsensusKind, ConsensusMessage};
 use crate::{Birth, Command, NodeId, OperationToken, Origin, Request, RequestKind};

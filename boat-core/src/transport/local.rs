@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
+
 use super::{
     Hello, PeerEvent, PeerInbox, PeerLinks, PeerMessage, Reception, Refusal, Transport, TransportError,
 };
@@ -160,6 +162,17 @@ struct LocalLinks {
     network: LocalNetwork,
 }
 
+/// A message as a network would bring it: with entries of its own. Nodes that shared theirs would count references in the same place,
+/// once for each request, on different cores.
+fn copied(mut message: PeerMessage) -> PeerMessage {
+    if let PeerMessage::Consensus(consensus) = &mut message {
+        for entry in &mut consensus.entries {
+            entry.data = Bytes::copy_from_slice(&entry.data);
+        }
+    }
+    message
+}
+
 impl PeerLinks for LocalLinks {
     fn send(&self, to: NodeId, messages: Vec<PeerMessage>) {
         let network = self.network.lock();
@@ -172,7 +185,7 @@ impl PeerLinks for LocalLinks {
             return;
         }
         drop(network);
-        for message in messages {
+        for message in messages.into_iter().map(copied) {
             inbox.deliver(PeerEvent::Message { from: self.node, from_raft_id, message });
         }
     }

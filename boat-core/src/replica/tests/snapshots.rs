@@ -1,5 +1,7 @@
 //! A snapshot that arrives, step by step.
 
+use bytes::Bytes;
+
 use super::*;
 use crate::log::LogStart;
 use crate::quarantine::Decisions;
