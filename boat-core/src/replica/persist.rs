@@ -180,7 +180,10 @@ impl Replica {
         if let Some(Installing { kept, .. }) = self.installing.take_if(|installing| installing.mark <= mark) {
             self.finish_install(kept, outputs);
         }
-        if let Some(changing) = self.changing.take_if(|changing| changing.mark <= mark) {
+        // A snapshot that Raft took, and that is not installed yet, holds the change already: Raft counts by the membership
+        // there, which the change would be made to once more. Installing it forgets the change.
+        let is_outrun = self.raw.raft.raft_log.unstable_snapshot().is_some();
+        if let Some(changing) = self.changing.take_if(|changing| changing.mark <= mark && !is_outrun) {
             self.apply_change(changing, outputs)?;
         }
         Ok(())

@@ -73,7 +73,8 @@ impl World {
         let Some(node) = self.nodes.get(&id).filter(|node| !node.is_full()) else { return };
         let Some(backup) = node.backup.as_ref().map(SimFiles::copy) else { return };
         let Some(contents) = look_into(id, &backup) else { return };
-        if !self.is_recognizable(&contents.hello, &contents.membership) {
+        let Contents { hello, membership, .. } = &contents;
+        if !self.is_recognizable(hello, membership) || !self.is_within_reach(id, membership) {
             return;
         }
         self.context.count(Fault::OldDirectory);
@@ -98,6 +99,16 @@ impl World {
         };
         let slips_through = |known: &Membership| majority(&known.voters) && majority(&known.voters_outgoing);
         ![membership, &latest].into_iter().any(slips_through)
+    }
+
+    /// Whether a node that starts from a backup with this membership finds one of the others, or they find it: where all have
+    /// moved since, and it has, too, nobody could tell it where they are (seed 163027).
+    fn is_within_reach(&self, id: NodeId, backed_up: &Membership) -> bool {
+        let latest = self.latest_membership().unwrap_or_default();
+        let is_at = |known: &Membership, node: &Node| {
+            known.incarnation(node.id).is_some_and(|member| member.address == node.address)
+        };
+        self.nodes.values().any(|node| is_at(&latest, node) && (node.id == id || is_at(backed_up, node)))
     }
 
     /// A process has ended, or begins: where nobody could tell any more that a directory is an old one, its operator does.

@@ -116,6 +116,9 @@ impl Cluster {
                 Input::SnapshotWritten { snapshot, bytes: Some(end) }
             }
             Output::FinishSnapshot(snapshot) => {
+                if std::mem::take(&mut node.pauses_verifying) {
+                    self.pause(id);
+                }
                 let kept = self.saved[&snapshot].0.clone();
                 Input::SnapshotFinished { snapshot, kept: Some(kept) }
             }

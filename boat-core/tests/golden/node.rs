@@ -44,6 +44,8 @@ pub(crate) struct Node {
     /// How often the model began anew.
     pub(crate) life: u64,
     pub(crate) hangs: bool,
+    /// Whether it will stand still when it verifies a snapshot.
+    pub(crate) pauses_verifying: bool,
     /// What was not written because the disk hangs.
     pub(crate) unwritten: VecDeque<(u64, LogWrite)>,
     /// The snapshot that arrives, and how much of it is here.
@@ -72,6 +74,7 @@ impl Node {
             is_busy: false,
             life: 1,
             hangs: false,
+            pauses_verifying: false,
             unwritten: VecDeque::new(),
             incoming: None,
             crashes: BTreeMap::new(),

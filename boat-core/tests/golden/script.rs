@@ -15,6 +15,7 @@
 //! | `hang N`, `go N` | the disk of N hangs, and does not any more |
 //! | `sync N` | the disk of N, which hangs, takes the oldest write all the same |
 //! | `pause N`, `resume N` | the process of N stands still, and takes all that has gathered in one turn |
+//! | `pause N verifying` | the process of N will stand still as soon as it verifies a snapshot |
 //! | `stop N`, `crash N` | the process of N ends; its machine is silent, or refuses connections |
 //! | `start N [ADDRESS]` | it starts again from its disk, or for the first time from nothing; there, if it has moved |
 //! | `wipe N [ADDRESS]` | it comes back without its disk |
@@ -110,6 +111,7 @@ impl Cluster {
             ("hang", []) => self.nodes.get_mut(&id).unwrap().hangs = true,
             ("go", []) => self.go_on(id),
             ("pause", []) => self.pause(id),
+            ("pause", ["verifying"]) => self.nodes.get_mut(&id).unwrap().pauses_verifying = true,
             ("resume", []) => self.resume(id),
             ("sync", []) => self.sync_oldest(id),
             ("stop", []) => self.stop(id, false),

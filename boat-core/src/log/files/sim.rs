@@ -80,6 +80,17 @@ impl SimFiles {
         disk.restart();
     }
 
+    /// The system has had the time to write everything back: all that a reader sees is there after any crash.
+    pub(crate) fn write_back(&self) {
+        let mut disk = self.disk();
+        for content in disk.contents.values_mut() {
+            content.synced.clone_from(&content.now);
+            content.unsynced.clear();
+        }
+        disk.names_synced = disk.names.clone();
+        disk.names_unsynced.clear();
+    }
+
     /// Kills the process but not the machine: everything that was written stays. Open files are closed, faults disarmed.
     pub fn kill(&self) {
         self.disk().restart();

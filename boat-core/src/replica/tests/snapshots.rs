@@ -49,6 +49,69 @@ fn an_election_waits_until_a_snapshot_is_durable() {
     assert!(outputs.iter().any(|output| matches!(output, Output::Installed(_))), "{outputs:?}");
 }
 
+/// A follower whose log ends with the admission of a learner, node 3, which is committed and on its way to the disk: its mark.
+fn follower_that_admits_a_learner() -> (Replica, u64) {
+    let (own, learner) = (member(1, 1), member(3, 1));
+    let steps = vec![(change::Step::AddLearner, learner.raft_id)];
+    let admission = change::Change { token: None, steps, members: vec![learner] };
+    let kind = crate::log::EntryKind::MembershipChange;
+    let start = ReplicaStart {
+        hard_state: HardState { term: 1, vote: 0, commit: 0 },
+        membership: founding_membership(3),
+        term_starts: vec![(1, 1)],
+        last_index: 1,
+        tail: vec![LogEntry { index: 1, term: 1, kind, data: admission.encode() }],
+        ..ReplicaStart::default()
+    };
+    let mut replica = Replica::new(ReplicaConfig::new(own.clone(), 5), start).unwrap();
+    let Input::Peer { from, from_raft_id, message: PeerMessage::Consensus(mut message) } =
+        said_by(0, ConsensusKind::Heartbeat, 1)
+    else {
+        panic!("that is no message of Raft's");
+    };
+    (message.to, message.commit) = (own.raft_id, 1);
+    let heartbeat = Input::Peer { from, from_raft_id, message: PeerMessage::Consensus(message) };
+    let mut outputs = Vec::new();
+    replica.step(1, heartbeat, &mut outputs).unwrap();
+    replica.flush(&mut outputs).unwrap();
+    let mark = outputs.iter().find_map(|output| match output {
+        Output::Append { mark, write, .. } if write.membership.is_some() => Some(*mark),
+        _ => None,
+    });
+    (replica, mark.unwrap())
+}
+
+/// Seed 127221 found it where the change left a joint membership, which Raft had left with the snapshot: the node ended.
+#[test]
+fn a_change_that_becomes_durable_after_raft_took_a_snapshot_changes_it_no_more() {
+    let (mut replica, mark) = follower_that_admits_a_learner();
+    let (own, leader) = (member(1, 1).raft_id, member(0, 1).raft_id);
+    let snapshot = SnapshotName { index: 16, term: 1, bytes: 100, checksum: 1 };
+    let offer = SnapshotOffer { to: own, from: leader, term: 1, snapshot };
+    let message = PeerMessage::SnapshotOffer(offer);
+    hears(&mut replica, Input::Peer { from: NodeId(0), from_raft_id: Some(leader), message });
+    hears(&mut replica, Input::SnapshotWritten { snapshot, bytes: Some(snapshot.bytes) });
+    // By then the learner has its vote.
+    let membership = Membership { index: 9, ..founding_membership(4) };
+    let kept =
+        KeptSnapshot { name: snapshot, membership: membership.clone(), decisions: Decisions::default() };
+    // Both were in the inbox when the driver looked.
+    let mut outputs = Vec::new();
+    for input in [Input::SnapshotFinished { snapshot, kept: Some(kept) }, Input::Persisted(mark)] {
+        replica.step(1, input, &mut outputs).unwrap();
+    }
+    replica.flush(&mut outputs).unwrap();
+    hears(&mut replica, Input::Persisted(u64::MAX));
+    assert_eq!(*replica.membership(), membership);
+    let (raft, known) = (replica.raw.raft.prs().conf().to_conf_state(), store::conf_state_of(&membership));
+    let sorted = |mut ids: Vec<u64>| {
+        ids.sort_unstable();
+        ids
+    };
+    assert_eq!(sorted(raft.voters), sorted(known.voters), "Raft counts the votes of the snapshot's members");
+    assert_eq!(raft.learners, known.learners);
+}
+
 /// A replica that leads term 7, and whose log begins behind entry 16.
 fn leader_behind_a_snapshot() -> Replica {
     let (membership, own) = (founding_membership(3), member(0, 1));

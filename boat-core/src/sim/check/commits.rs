@@ -29,6 +29,8 @@ struct Commit {
 pub(super) struct Commits {
     commits: Vec<Commit>,
     known: BTreeMap<RaftId, u64>,
+    /// The term that each incarnation led when it was last looked at.
+    led: BTreeMap<RaftId, u64>,
     handed: BTreeMap<RaftId, u64>,
     /// Each incarnation's membership when it was last looked at.
     memberships: BTreeMap<RaftId, Membership>,
@@ -49,6 +51,7 @@ impl Commits {
         self.known.insert(id, commit);
         self.handed.insert(id, commit);
         self.memberships.remove(&id);
+        self.led.remove(&id);
     }
 
     /// A leader has begun its term.
@@ -78,6 +81,12 @@ impl Commits {
         let commit = replica.commit();
         let known = self.known.insert(id, commit).unwrap_or(0);
         require(commit >= known, MONOTONE, || format!("{id} goes from {known} back to {commit}"))?;
+        // One sync may take what makes a majority for an entry, and the removal of the leader that counts it: that leader
+        // steps down in the step in which it learns of the commit (seed 144532).
+        let has_led = self.led.remove(&id) == Some(replica.term());
+        if replica.is_leader() {
+            self.led.insert(id, replica.term());
+        }
         for index in known + 1..=commit {
             let term = replica.term_at(index);
             if term.is_none() && index < replica.first_index() {
@@ -94,7 +103,7 @@ impl Commits {
                 })?;
                 continue;
             }
-            require(replica.is_leader(), QUORUM, || {
+            require(replica.is_leader() || has_led, QUORUM, || {
                 format!("{id} does not lead, and is the first to know of commit {index}")
             })?;
             let led_in = replica.term();

@@ -6,9 +6,10 @@ use super::log_matching::Print;
 use super::operations::Book;
 use super::*;
 use crate::log::{EntryKind, HardState};
+use crate::replica::{Input, ReplicaConfig, ReplicaStart, RequestId};
 use crate::snapshot::SnapshotName;
 use crate::transport::{ConsensusKind, ConsensusMessage, SnapshotOffer};
-use crate::{CallOutcome, Origin, RequestKind};
+use crate::{Birth, CallOutcome, Member, Origin, RequestKind};
 
 fn request(key: &'static str, body: &'static str) -> Request {
     let origin = Origin::Key(Bytes::from_static(key.as_bytes()));
@@ -204,4 +205,85 @@ fn a_hand_over_with_a_gap_or_without_a_commit_is_found() {
     let mut checker = Checker::default();
     assert_eq!(broken(handed(&mut checker, 1)), "a commit stands on a majority's disks");
     assert_eq!(broken(checker.applying(NodeId(0), &entry(1))), "a committed entry never changes");
+}
+
+/// Node 0 of three, and its disk, of which the books know; what is written there, node 1 has on its own as well.
+struct Driven {
+    checker: Checker,
+    replica: Replica,
+    /// The last write of each turn.
+    marks: Vec<u64>,
+}
+
+impl Driven {
+    fn new() -> Driven {
+        let ids = [0, 1, 2].map(|node| RaftId::new(NodeId(node), 1));
+        let member = |raft_id| Member { raft_id, birth: Birth(1), address: String::new() };
+        let members = ids.map(|id| (id, member(id)));
+        let membership = Membership { voters: ids.into(), members: members.into(), ..Membership::default() };
+        let start = ReplicaStart { membership, ..ReplicaStart::default() };
+        let replica = Replica::new(ReplicaConfig::new(member(ids[0]), 5), start).unwrap();
+        let mut driven = Driven { checker: Checker::default(), replica, marks: Vec::new() };
+        [1, 2].into_iter().for_each(|peer| driven.takes(Input::Connected(NodeId(peer))).unwrap());
+        driven
+    }
+
+    fn takes(&mut self, input: Input) -> Checked {
+        let (own, other) = (RaftId::new(NodeId(0), 1), RaftId::new(NodeId(1), 1));
+        let mut outputs = Vec::new();
+        self.replica.step(1, input, &mut outputs).unwrap();
+        self.checker.stepped(own, &self.replica)?;
+        self.replica.flush(&mut outputs).unwrap();
+        self.checker.stepped(own, &self.replica)?;
+        for output in outputs {
+            if let Output::Append { mark, write, .. } = output {
+                [own, other].into_iter().for_each(|id| self.checker.writing(id, mark, &write));
+                self.checker.synced(other, mark)?;
+                self.marks.push(mark);
+            }
+        }
+        Ok(())
+    }
+
+    fn hears(&mut self, message: ConsensusMessage) -> Checked {
+        let [to, from] = [0, 1].map(|node| RaftId::new(NodeId(node), 1));
+        let message = PeerMessage::Consensus(Box::new(ConsensusMessage { to, from, ..message }));
+        self.takes(Input::Peer { from: NodeId(1), from_raft_id: Some(from), message })
+    }
+
+    /// The disk has taken everything.
+    fn syncs(&mut self) -> Checked {
+        let Some(mark) = self.marks.last().copied() else { return Ok(()) };
+        self.checker.synced(RaftId::new(NodeId(0), 1), mark)?;
+        self.takes(Input::Persisted(mark))
+    }
+}
+
+#[test]
+fn a_leader_that_leaves_with_what_it_is_the_first_to_know_of_is_not_found() {
+    let mut node = Driven::new();
+    let own = RaftId::new(NodeId(0), 1);
+    // Node 0 gets its removal, and leads before it knows that it is committed.
+    let removal = [&[1][..], &[0; 16], &[1, 1], &own.0.to_le_bytes(), &[0]].concat();
+    let removal = LogEntry { index: 1, term: 1, kind: EntryKind::MembershipChange, data: removal.into() };
+    node.hears(ConsensusMessage { entries: vec![removal], ..said(ConsensusKind::Append, 1) }).unwrap();
+    node.syncs().unwrap();
+    (0..60).for_each(|_| node.takes(Input::Tick).unwrap());
+    node.hears(said(ConsensusKind::RequestPreVoteResponse, 2)).unwrap();
+    node.syncs().unwrap();
+    node.hears(said(ConsensusKind::RequestVoteResponse, 2)).unwrap();
+    node.syncs().unwrap();
+    let request = request("a", "1");
+    let (mut encoded, id) = (Vec::new(), RequestId::of(&request.origin, request.hash()));
+    request.encode(&mut encoded);
+    let encoded = encoded.into();
+    let propose = Input::Propose { id, encoded, within_ticks: 100, leader_within_ticks: 50 };
+    let has = |index| ConsensusMessage { index, ..said(ConsensusKind::AppendResponse, 2) };
+    node.hears(has(2)).unwrap();
+    node.takes(propose).unwrap();
+    node.hears(has(3)).unwrap();
+    assert_eq!((node.replica.is_leader(), node.replica.commit(), node.replica.last_index()), (true, 2, 3));
+    // One sync takes both the removal and the entry that it makes a majority for.
+    node.syncs().unwrap();
+    assert_eq!((node.replica.is_leader(), node.replica.commit()), (false, 3));
 }

@@ -121,3 +121,18 @@ fn a_file_whose_removal_a_crash_undoes_can_be_opened() {
     }
     assert!(is_back);
 }
+
+#[test]
+fn what_was_written_back_outlives_a_loss_of_power() {
+    for seed in 0..20 {
+        let disk = disk();
+        let file = disk.create(path()).unwrap();
+        file.write_at(b"old", 0).unwrap();
+        file.sync_data().unwrap();
+        file.write_at(b"new", 0).unwrap();
+        disk.kill();
+        disk.write_back();
+        disk.crash(seed);
+        assert_eq!(disk.contents(path()).as_deref(), Some(&b"new"[..]));
+    }
+}
