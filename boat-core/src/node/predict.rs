@@ -167,6 +167,7 @@ pub(super) struct Asked<'a> {
 
 impl<'a> Asked<'a> {
     /// A request that its client does not name.
+    #[cfg(feature = "http")]
     pub(super) fn new(inner: &'a Inner, kind: RequestKind, body: Bytes, within: Duration) -> Self {
         Asked { inner, kind, body, within, key: None, session: None }
     }
