@@ -410,3 +410,25 @@ pub struct ConsensusMessage {
     /// The candidate's priority.
     pub priority: i64,
 }
+
+#[cfg(test)]
+impl ConsensusMessage {
+    /// One that says nothing but this.
+    pub(crate) fn bare(kind: ConsensusKind, from: RaftId, to: RaftId, term: u64) -> Self {
+        ConsensusMessage {
+            kind,
+            to,
+            from,
+            term,
+            log_term: 0,
+            index: 0,
+            entries: Vec::new(),
+            commit: 0,
+            commit_term: 0,
+            reject: false,
+            reject_hint: 0,
+            context: Bytes::new(),
+            priority: 0,
+        }
+    }
+}

@@ -190,21 +190,8 @@ mod tests {
 
     fn said(kind: ConsensusKind, term: u64, index: u64, reject: bool) -> PeerMessage {
         let (from, to) = (RaftId::new(NodeId(1), 7), RaftId::new(NodeId(0), 9));
-        PeerMessage::Consensus(Box::new(ConsensusMessage {
-            kind,
-            to,
-            from,
-            term,
-            log_term: 0,
-            index,
-            entries: Vec::new(),
-            commit: 0,
-            commit_term: 0,
-            reject,
-            reject_hint: 0,
-            context: bytes::Bytes::new(),
-            priority: 0,
-        }))
+        let bare = ConsensusMessage::bare(kind, from, to, term);
+        PeerMessage::Consensus(Box::new(ConsensusMessage { index, reject, ..bare }))
     }
 
     #[test]

@@ -158,19 +158,11 @@ mod tests {
     fn append() -> ConsensusMessage {
         let entry = |index| LogEntry { index, term: 2, kind: EntryKind::Normal, data: Bytes::new() };
         ConsensusMessage {
-            kind: ConsensusKind::Append,
-            to: RaftId(1),
-            from: RaftId(2),
-            term: 2,
             log_term: 1,
             index: 4,
             entries: vec![entry(5), entry(6)],
             commit: 4,
-            commit_term: 0,
-            reject: false,
-            reject_hint: 0,
-            context: Bytes::new(),
-            priority: 0,
+            ..ConsensusMessage::bare(ConsensusKind::Append, RaftId(2), RaftId(1), 2)
         }
     }
 

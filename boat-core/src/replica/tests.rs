@@ -249,21 +249,7 @@ fn a_single_voter_leads_again_only_once_its_log_is_durable() {
     cluster.propose(NodeId(0), "a");
     // A former member that was elected before it heard of its removal.
     let (to, from) = (member(0, 1).raft_id, member(1, 1).raft_id);
-    let heartbeat = ConsensusMessage {
-        kind: ConsensusKind::Heartbeat,
-        to,
-        from,
-        term: 9,
-        log_term: 0,
-        index: 0,
-        entries: Vec::new(),
-        commit: 0,
-        commit_term: 0,
-        reject: false,
-        reject_hint: 0,
-        context: Bytes::new(),
-        priority: 0,
-    };
+    let heartbeat = ConsensusMessage::bare(ConsensusKind::Heartbeat, from, to, 9);
     let message = PeerMessage::Consensus(Box::new(heartbeat));
     cluster.input(NodeId(0), Input::Peer { from: NodeId(1), from_raft_id: Some(from), message });
     cluster.tick(60);
@@ -430,24 +416,11 @@ fn a_heartbeat_that_knows_more_than_the_log_means_the_directory_went_back() {
     use crate::transport::{ConsensusKind, ConsensusMessage};
     let start = ReplicaStart { membership: founding_membership(3), ..ReplicaStart::default() };
     let mut replica = Replica::new(ReplicaConfig::new(member(0, 1), 1), start).unwrap();
-    let heartbeat = ConsensusMessage {
-        kind: ConsensusKind::Heartbeat,
-        to: member(0, 1).raft_id,
-        from: member(1, 1).raft_id,
-        term: 3,
-        log_term: 0,
-        index: 0,
-        entries: Vec::new(),
-        commit: 7,
-        commit_term: 0,
-        reject: false,
-        reject_hint: 0,
-        context: Bytes::new(),
-        priority: 0,
-    };
+    let (to, from) = (member(0, 1).raft_id, member(1, 1).raft_id);
+    let heartbeat =
+        ConsensusMessage { commit: 7, ..ConsensusMessage::bare(ConsensusKind::Heartbeat, from, to, 3) };
     let message = PeerMessage::Consensus(Box::new(heartbeat));
-    let from_raft_id = Some(member(1, 1).raft_id);
-    let input = Input::Peer { from: NodeId(1), from_raft_id, message };
+    let input = Input::Peer { from: NodeId(1), from_raft_id: Some(from), message };
     let fatal = replica.step(1, input, &mut Vec::new());
     assert_eq!(fatal, Err(Fatal::WentBack { commit: 7, last_index: 0 }));
 }

@@ -146,21 +146,7 @@ fn hears(replica: &mut Replica, input: Input) {
 
 fn said_by(node: u16, kind: ConsensusKind, term: u64) -> Input {
     let from = member(node, 1).raft_id;
-    let message = ConsensusMessage {
-        kind,
-        to: member(0, 1).raft_id,
-        from,
-        term,
-        log_term: 0,
-        index: 0,
-        entries: Vec::new(),
-        commit: 0,
-        commit_term: 0,
-        reject: false,
-        reject_hint: 0,
-        context: Bytes::new(),
-        priority: 0,
-    };
+    let message = ConsensusMessage::bare(kind, from, member(0, 1).raft_id, term);
     let message = PeerMessage::Consensus(Box::new(message));
     Input::Peer { from: NodeId(node), from_raft_id: Some(from), message }
 }

@@ -94,21 +94,7 @@ fn another_entry_or_another_past_under_one_index_and_term_is_found() {
 }
 
 fn said(kind: ConsensusKind, term: u64) -> ConsensusMessage {
-    ConsensusMessage {
-        kind,
-        to: RaftId(2),
-        from: RaftId(1),
-        term,
-        log_term: 0,
-        index: 0,
-        entries: Vec::new(),
-        commit: 0,
-        commit_term: 0,
-        reject: false,
-        reject_hint: 0,
-        context: Bytes::new(),
-        priority: 0,
-    }
+    ConsensusMessage::bare(kind, RaftId(1), RaftId(2), term)
 }
 
 fn offer(term: u64) -> PeerMessage {
