@@ -65,6 +65,8 @@ mod operation;
 mod predictor;
 #[cfg(all(feature = "http", feature = "supervisor"))]
 mod program;
+#[cfg(all(feature = "fuzzing", feature = "sim"))]
+pub mod proof;
 pub mod quarantine;
 mod recover;
 pub mod replica;

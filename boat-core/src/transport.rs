@@ -174,6 +174,8 @@ pub enum PeerMessage {
     Join(Join),
     /// The answer to an incarnation that is not in the membership.
     Outside(Box<Outside>),
+    /// The answer to a member that is reached elsewhere than the membership says: while it was away, others may have come.
+    Members(Box<Members>),
     /// An operation on the membership, for the leader.
     Operate(Box<Operate>),
     /// What the leader says of an operation.
@@ -312,6 +314,15 @@ pub struct Outside {
     /// If the incarnation was in the membership, and never will be again: how many voters have to say so before it ends. Only
     /// voters do. It may not know: one that was taken out before it got anything of the log never heard that it was taken in.
     pub removed: Option<u16>,
+}
+
+/// A member's answer to another one that has moved: where all of them are, as far as it knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Members {
+    /// The entry that made the membership what it is.
+    pub index: u64,
+    /// Everybody in the membership, and where they are reached.
+    pub members: Vec<(NodeId, String)>,
 }
 
 /// An operation on the membership on its way from the node that was asked to the leader. It is sent again until the leader

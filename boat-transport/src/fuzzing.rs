@@ -4,7 +4,7 @@ use boat_core::fuzzing::{Broken, Read, Target, Verdict, round_trip};
 use boat_core::log::{EntryKind, LogEntry};
 use boat_core::transport::{
     Ailments, Checkpoint, ConsensusKind, ConsensusMessage, Forward, Hello, Hold, Introduction, Join, LogEnd,
-    Operate, Outside, PeerMessage, Refusal, Report, SnapshotName, SnapshotPiece,
+    Members, Operate, Outside, PeerMessage, Refusal, Report, SnapshotName, SnapshotPiece,
 };
 use boat_core::{
     Birth, ClusterId, Genesis, Member, MemberList, MembershipOperation, NodeId, OperationToken, RaftId,
@@ -184,6 +184,7 @@ fn peer_messages() -> Vec<Vec<u8>> {
         operation: MembershipOperation::Add { node, address: address.clone() },
     };
     let members = vec![(node, address.clone())];
+    let said = Members { index: 9, members: members.clone() };
     let place_held_at = Some(address.clone());
     let outside = Outside { raft_id: own(), index: 9, place_held_at, members, removed: Some(2) };
     let bytes = Bytes::from_static(b"a piece");
@@ -195,6 +196,7 @@ fn peer_messages() -> Vec<Vec<u8>> {
         PeerMessage::Introduction(Box::new(introduction())),
         PeerMessage::Join(Join { raft_id: own(), birth: Birth(5), address }),
         PeerMessage::Outside(Box::new(outside)),
+        PeerMessage::Members(Box::new(said)),
         PeerMessage::Operate(Box::new(operate)),
         PeerMessage::LeaveAnswer { ticket: 4, allowed: true },
         PeerMessage::SnapshotPiece(piece),

@@ -190,6 +190,7 @@ fn cost_bytes(message: &PeerMessage) -> usize {
         PeerMessage::SnapshotOffer(_) | PeerMessage::SnapshotAnswer(_) => 0,
         PeerMessage::Join(join) => join.address.len(),
         PeerMessage::Outside(outside) => outside.members.len() * MESSAGE_BYTES,
+        PeerMessage::Members(said) => said.members.len() * MESSAGE_BYTES,
         PeerMessage::Refused(_)
         | PeerMessage::ForwardRefused(_)
         | PeerMessage::LeaveQuestion { .. }

@@ -4,7 +4,7 @@
 use super::change::{Change, Step};
 use super::{Output, Replica};
 use crate::membership::is_address;
-use crate::transport::Join;
+use crate::transport::{Join, Members, PeerMessage};
 use crate::{Member, Membership, NodeId, RaftId};
 
 /// How often an incarnation outside the membership asks to be taken in, in ticks.
@@ -59,10 +59,35 @@ impl Replica {
             let urgent = known.is_some() || self.membership.incarnation(from).is_none();
             outputs.push(Output::Reach { node: from, address: address.clone(), urgent });
         }
+        if known.is_some_and(|known| known.address != address) {
+            self.tell_members(from, outputs);
+        }
         let asked_tick = self.tick;
         let leads = self.is_leader() && !self.membership.removed.contains(&raft_id);
         if leads && (self.joiners.len() < JOINERS_MAX || self.joiners.contains_key(&raft_id)) {
             self.joiners.insert(raft_id, Joiner { member: Member { raft_id, birth, address }, asked_tick });
+        }
+    }
+
+    /// Tells a member that has moved where the others are. It may never have heard of one that was taken in while it was away: they
+    /// would not find each other, and if that one leads, the new address would never come to stand in the log.
+    fn tell_members(&self, to: NodeId, outputs: &mut Vec<Output>) {
+        let Membership { index, members, .. } = &self.membership;
+        let members =
+            members.values().map(|member| (member.raft_id.node(), member.address.clone())).collect();
+        let message = PeerMessage::Members(Box::new(Members { index: *index, members }));
+        outputs.push(Output::Send { to, message });
+    }
+
+    /// A member says where the others are.
+    pub(super) fn on_members(&self, said: Members, outputs: &mut Vec<Output>) {
+        // Who says so may lag behind, and what this node heard since from those that moved must not be forgotten for it.
+        if said.index <= self.membership.index {
+            return;
+        }
+        let members = said.members.into_iter().take(Membership::MEMBERS_MAX);
+        for (node, address) in members.filter(|(_, address)| is_address(address)) {
+            outputs.push(Output::Reach { node, address, urgent: false });
         }
     }
 

@@ -330,6 +330,7 @@ impl Replica {
             PeerMessage::Outside(outside) => {
                 return self.on_outside(from_raft_id, *outside, outputs);
             }
+            PeerMessage::Members(said) => self.on_members(*said, outputs),
             PeerMessage::Operate(operate) => self.on_operate(from, *operate, outputs),
             PeerMessage::OperateAnswer(answer) => self.on_operate_answer(*answer, outputs),
             PeerMessage::LeaveQuestion { raft_id, ticket } => {

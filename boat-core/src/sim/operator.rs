@@ -50,9 +50,7 @@ impl World {
         let founded = latest.index > 0 || self.checker.commit() > 0;
         let listed = death != Death::Wipe || self.nodes.values().all(|node| node.moves == 0);
         let others_know = self.nodes.values().all(|node| known(node) && told(node));
-        // Whoever is being added must not find it gone before it knows of that.
-        let settled = !self.checker.is_change_under_way(&latest);
-        founded && listed && settled && others_know && self.nodes.get(&id).is_some_and(current)
+        founded && listed && others_know && self.nodes.get(&id).is_some_and(current)
     }
 
     /// Asks for something.

@@ -94,7 +94,13 @@ impl Cluster {
             }
             Output::Diverged { rebuild: true, .. } => self.reset(id),
             Output::Failed { id: request, .. } => drop(node.waiting.remove(&request)),
-            Output::Membership(_) => node.open(),
+            Output::Membership(membership) => {
+                node.open();
+                node.addresses.iter_mut().for_each(|known| known.set_membership(&membership));
+            }
+            Output::Reach { node: peer, address, urgent } => {
+                node.addresses.iter_mut().for_each(|known| known.hear(peer, address.clone(), urgent));
+            }
             snapshot => self.carry_out_snapshot(id, snapshot),
         }
     }
@@ -141,6 +147,9 @@ impl Cluster {
     }
 
     pub(crate) fn send(&mut self, letter: Letter) {
+        if !self.reaches(letter.from.node(), letter.to) {
+            return;
+        }
         let fate = self.links.send(&letter);
         self.trace.sent(&letter, fate);
         match fate {

@@ -24,6 +24,8 @@ pub(crate) struct Cluster {
     pub(crate) seekers: BTreeMap<NodeId, Founding>,
     pub(crate) links: Links,
     pub(crate) trace: Trace,
+    /// Whether nodes reach only whom they dial where it is.
+    pub(crate) dials: bool,
     /// Where each node is reached that is not where its number says.
     addresses: BTreeMap<NodeId, String>,
     pub(crate) incarnations: BTreeMap<NodeId, u64>,
@@ -80,6 +82,9 @@ impl Cluster {
         let (own, disk) = (self.member(node), &self.disks[&node]);
         let started = Node::start(own, disk, self.saved_of(disk));
         self.nodes.insert(node, started);
+        if self.dials {
+            return self.begin_to_dial(node);
+        }
         let peers: Vec<NodeId> = self.nodes.keys().copied().filter(|peer| *peer != node).collect();
         for peer in peers {
             self.input(node, Input::Connected(peer));
@@ -175,6 +180,7 @@ impl Cluster {
             let condition = own.condition();
             self.input(node, Input::Condition(Box::new(condition)));
             self.input(node, Input::Tick);
+            self.dial(node);
         }
         let seekers: Vec<NodeId> = self.seekers.keys().copied().collect();
         let seekers = seekers.into_iter().filter(|node| only.is_none_or(|only| only == *node));

@@ -98,6 +98,7 @@ pub(crate) fn message(message: &PeerMessage) -> Option<String> {
             let for_good = if outside.removed.is_some() { ", for good" } else { "" };
             format!("says that {} is outside of membership {}{for_good}", id(outside.raft_id), outside.index)
         }
+        PeerMessage::Members(said) => format!("says where the members are as of {}", said.index),
         PeerMessage::Operate(operate) => format!("asks to {}", operate.operation),
         PeerMessage::OperateAnswer(answer) => match &answer.verdict {
             Verdict::Done { index } => format!("says that it is done as of {index}"),

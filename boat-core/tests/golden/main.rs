@@ -7,6 +7,7 @@
 //! are left out. The steps are listed in `script.rs`.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+mod addresses;
 mod carry_out;
 mod cluster;
 mod describe;

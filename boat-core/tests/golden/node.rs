@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use boat_core::apply::{Applied, Applier, Batch, SessionLimits};
 use boat_core::log::{LogEntry, LogWrite};
+use boat_core::proof::Addresses;
 use boat_core::quarantine::{Quarantine, Run};
 use boat_core::replica::{Condition, Replica, ReplicaConfig, RequestId};
 use boat_core::transport::{Ailment, Ailments, Report, SnapshotName};
@@ -52,6 +53,8 @@ pub(crate) struct Node {
     pub(crate) incoming: Option<(SnapshotName, u64)>,
     /// How often each request has crashed the model.
     crashes: BTreeMap<u64, u32>,
+    /// Where it dials the others, if that matters in this scenario.
+    pub(crate) addresses: Option<Addresses>,
     /// Who waits here for what, by the name that the scenario gave it.
     pub(crate) waiting: BTreeMap<RequestId, String>,
 }
@@ -78,6 +81,7 @@ impl Node {
             unwritten: VecDeque::new(),
             incoming: None,
             crashes: BTreeMap::new(),
+            addresses: None,
             waiting: BTreeMap::new(),
         };
         saved.into_iter().for_each(|saved| node.restore(saved));

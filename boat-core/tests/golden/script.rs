@@ -3,6 +3,7 @@
 //! | step | what happens |
 //! |---|---|
 //! | `found N` | nodes 0 to N-1 start, and found a cluster |
+//! | `dial` | from now on nodes reach only whom they dial where it is |
 //! | `elect N` | time passes for node N alone until it leads, once the others have missed a leader that they know |
 //! | `tick COUNT [N]` | time passes for all, or for node N alone |
 //! | `until TEXT` | time passes for all until a line with this text comes |
@@ -79,6 +80,7 @@ impl Cluster {
     fn step(&mut self, words: &[&str]) {
         match *words {
             ["found", count] => self.found(count.parse().unwrap()),
+            ["dial"] => self.all_dial(),
             ["elect", id] => self.elect(node(id)),
             ["tick", count] => self.ticks(count, None),
             ["tick", count, id] => self.ticks(count, Some(node(id))),

@@ -1,17 +1,16 @@
-//! Operations on the membership, and what is said to incarnations outside it.
+//! Operations on the membership, and what is said to incarnations outside it and to members that move.
 
-use boat_core::transport::{Operate, OperateAnswer, Outside, Verdict};
+use boat_core::transport::{Members, Operate, OperateAnswer, Outside, Verdict};
 use boat_core::{MembershipOperation as Operation, MembershipRefusal as Refusal, NodeId, OperationToken};
 
 use super::{Malformed, names, proto};
 
 pub(super) fn encode_outside(outside: Outside) -> proto::Outside {
-    let address = |(node, address)| encode_address(node, address);
     proto::Outside {
         raft_id: outside.raft_id.0,
         index: outside.index,
         place_held_at: outside.place_held_at,
-        members: outside.members.into_iter().map(address).collect(),
+        members: encode_addresses(outside.members),
         removed: outside.removed.map(u32::from),
     }
 }
@@ -23,9 +22,17 @@ pub(super) fn decode_outside(outside: proto::Outside) -> Result<Outside, Malform
         raft_id: names::raft_id(outside.raft_id)?,
         index: outside.index,
         place_held_at: outside.place_held_at,
-        members: outside.members.into_iter().map(decode_address).collect::<Result<_, _>>()?,
+        members: decode_addresses(outside.members)?,
         removed: removed.transpose()?,
     })
+}
+
+pub(super) fn encode_members(said: Members) -> proto::Members {
+    proto::Members { index: said.index, members: encode_addresses(said.members) }
+}
+
+pub(super) fn decode_members(said: proto::Members) -> Result<Members, Malformed> {
+    Ok(Members { index: said.index, members: decode_addresses(said.members)? })
 }
 
 pub(super) fn encode_operate(operate: Operate) -> proto::Operate {
@@ -117,6 +124,14 @@ fn decode_refusal(refused: proto::OperationRefused) -> Result<Refusal, Malformed
         Reason::Unreachable => Refusal::Unreachable,
         Reason::TooManyMembers => Refusal::TooManyMembers,
     })
+}
+
+fn encode_addresses(members: Vec<(NodeId, String)>) -> Vec<proto::Address> {
+    members.into_iter().map(|(node, address)| encode_address(node, address)).collect()
+}
+
+fn decode_addresses(members: Vec<proto::Address>) -> Result<Vec<(NodeId, String)>, Malformed> {
+    members.into_iter().map(decode_address).collect()
 }
 
 fn encode_address(node: NodeId, address: String) -> proto::Address {

@@ -94,6 +94,7 @@ impl From<PeerMessage> for Outgoing {
                 Kind::SnapshotPiece(snapshot::encode_piece(piece, &mut payload))
             }
             PeerMessage::Outside(outside) => Kind::Outside(membership::encode_outside(*outside)),
+            PeerMessage::Members(said) => Kind::Members(membership::encode_members(*said)),
             PeerMessage::Operate(operate) => Kind::Operate(membership::encode_operate(*operate)),
             PeerMessage::OperateAnswer(answer) => Kind::OperateAnswer(membership::encode_answer(*answer)),
             PeerMessage::Report(said) => Kind::Report(report::encode(*said)),
@@ -150,6 +151,7 @@ fn message(envelope: proto::Envelope, payload: &mut Payload) -> Result<PeerMessa
         Kind::SnapshotAnswer(answer) => PeerMessage::SnapshotAnswer(snapshot::decode_answer(answer)?),
         Kind::SnapshotPiece(piece) => PeerMessage::SnapshotPiece(snapshot::decode_piece(piece, payload)?),
         Kind::Outside(outside) => PeerMessage::Outside(Box::new(membership::decode_outside(outside)?)),
+        Kind::Members(said) => PeerMessage::Members(Box::new(membership::decode_members(said)?)),
         Kind::Operate(operate) => PeerMessage::Operate(Box::new(membership::decode_operate(operate)?)),
         Kind::OperateAnswer(answer) => {
             PeerMessage::OperateAnswer(Box::new(membership::decode_answer(answer)?))

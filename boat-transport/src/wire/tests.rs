@@ -3,7 +3,7 @@ use boat_core::digest::Digest;
 use boat_core::log::{EntryKind, LogEntry};
 use boat_core::transport::{
     Ailments, CHECKPOINTS_MAX, Checkpoint, ConsensusKind, ConsensusMessage, HOLDS_MAX, Hello, Hold,
-    Introduction, Join, LogEnd, Operate, OperateAnswer, Outside, Refusal, Report, SnapshotAnswer,
+    Introduction, Join, LogEnd, Members, Operate, OperateAnswer, Outside, Refusal, Report, SnapshotAnswer,
     SnapshotName, SnapshotOffer, SnapshotPiece, Verdict,
 };
 use boat_core::{
@@ -162,6 +162,8 @@ fn verdict() -> impl Strategy<Value = Verdict> {
 /// What is said about changes of the membership.
 fn membership() -> impl Strategy<Value = PeerMessage> {
     let members = prop::collection::vec((any::<u16>().prop_map(NodeId), any::<String>()), 0..4);
+    let said = (any::<u64>(), members.clone())
+        .prop_map(|(index, members)| PeerMessage::Members(Box::new(Members { index, members })));
     let outside = (raft_id(), any::<(u64, Option<u16>)>(), prop::option::of(any::<String>()), members)
         .prop_map(|(raft_id, (index, removed), place_held_at, members)| {
             PeerMessage::Outside(Box::new(Outside { raft_id, index, place_held_at, members, removed }))
@@ -173,7 +175,7 @@ fn membership() -> impl Strategy<Value = PeerMessage> {
     let answer = (any::<u64>(), verdict()).prop_map(|(ticket, verdict)| {
         PeerMessage::OperateAnswer(Box::new(OperateAnswer { ticket, verdict }))
     });
-    prop_oneof![outside, operate, answer]
+    prop_oneof![outside, said, operate, answer]
 }
 
 fn report() -> impl Strategy<Value = PeerMessage> {

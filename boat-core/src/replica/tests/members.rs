@@ -2,7 +2,7 @@
 
 use super::super::change::{Change, Step};
 use super::*;
-use crate::transport::Outside;
+use crate::transport::{Members, Outside};
 use crate::{MembershipOperation as Operation, MembershipRefusal as Refusal};
 
 const WITHIN_TICKS: u64 = 400;
@@ -132,6 +132,21 @@ fn who_was_removed_ends_when_a_majority_says_so_and_is_told_where_it_is() {
     assert!(cluster.removed.is_empty(), "there was another change in between");
     say(&mut cluster, other, 12, Some(2));
     assert_eq!(cluster.removed, [raft_id]);
+}
+
+#[test]
+fn who_knows_no_more_is_not_believed_about_where_members_are() {
+    let mut cluster = Cluster::new(3);
+    let (leader, follower) = cluster.follower();
+    let known = cluster.replicas[&follower].membership().index;
+    for (index, believed) in [(known, false), (known + 1, true)] {
+        let members = vec![(leader, format!("as-of-{index}:1")), (NodeId(9), "no address".to_owned())];
+        let message = PeerMessage::Members(Box::new(Members { index, members }));
+        let from_raft_id = Some(member(leader.0, 1).raft_id);
+        cluster.input(follower, Input::Peer { from: leader, from_raft_id, message });
+        assert_eq!(cluster.reach.contains(&(leader, format!("as-of-{index}:1"))), believed);
+    }
+    assert!(cluster.reach.iter().all(|(node, _)| *node != NodeId(9)));
 }
 
 #[test]
