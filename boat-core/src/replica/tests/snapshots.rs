@@ -1,7 +1,5 @@
 //! A snapshot that arrives, step by step.
 
-use bytes::Bytes;
-
 use super::*;
 use crate::log::LogStart;
 use crate::quarantine::Decisions;
