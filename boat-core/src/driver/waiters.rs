@@ -240,8 +240,8 @@ fn lock(table: &Mutex<Table>) -> MutexGuard<'_, Table> {
     table.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The driver tells everybody in time whose time is over, unless its disk hangs. Then this does, for all at once: a timer for each
-/// request costs more than the rest of its wait.
+/// The driver tells everybody in time whose time is over, unless its disk hangs. Then this does, for all at once: hardly a request
+/// needs a timer of its own.
 async fn end_overdue(table: Weak<Mutex<Table>>) {
     loop {
         tokio::time::sleep(LOOK_EVERY).await;

@@ -82,7 +82,7 @@ impl HttpServer {
     }
 
     /// Sends the clients away: stops listening, and lets every answer from now on be the last one of its connection
-    /// (`connection: close`), so that a client's next request goes to another node and none is lost. Ends once all are gone, or
+    /// (`connection: close`), so that a client's next request goes to another node. Ends once all are gone, or
     /// after `wait`; then it closes idle connections, and finishes the requests in flight. [`HttpServer::shutdown`] comes next.
     pub async fn leave(&self, wait: Duration) {
         self.state.send_replace(ServerState::Leaving);
