@@ -7,6 +7,7 @@
 
 use std::path::Path;
 
+mod callers;
 mod client;
 mod cluster;
 mod disk;
@@ -18,6 +19,7 @@ mod process;
 mod size;
 mod workload;
 
+pub use callers::{Caller, call};
 pub use client::{Head, Http, Reply, request};
 pub use cluster::{Cluster, NODES, run_if_node};
 pub use disk::sync_p50_ms;

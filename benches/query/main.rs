@@ -6,12 +6,10 @@
 #![expect(clippy::print_stdout, reason = "a bench prints what it measures")]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use benches::{Figure, Goal, NODES, Result, Size, machine};
-use boat_core::config::NoBackend;
-use boat_core::config::NodeConfig;
+use benches::{Caller, Figure, Goal, NODES, Result, Size, call, machine};
+use boat_core::config::{NoBackend, NodeConfig};
 use boat_core::log::files::MemoryFiles;
 use boat_core::transport::local::LocalNetwork;
 use boat_core::{
@@ -81,8 +79,9 @@ async fn measure(size: Size) -> Result<()> {
         let mut samples = [const { Vec::new() }; 3];
         for _ in 0..size.pick(1, ROUNDS, ROUNDS) {
             for ((_, places), samples) in asked.iter().zip(&mut samples) {
-                let asked = places.iter().filter_map(|place| nodes.get(*place)).cloned().collect();
-                samples.push(query(asked, read, turn).await?);
+                let asked = places.iter().filter_map(|place| nodes.get(*place));
+                let callers = asked.flat_map(|node| std::iter::repeat_n(node, CALLERS));
+                samples.push(call(callers.map(|node| Asks(node.clone(), read)), turn).await?);
             }
         }
         let figures = samples.map(Figure::new);
@@ -121,26 +120,12 @@ async fn start(directory: &std::path::Path) -> Result<Vec<Node>> {
     Ok(nodes)
 }
 
-/// Lets callers ask these nodes for as long as `turn`; gives the answers a second.
-async fn query(nodes: Vec<Node>, read: Read, turn: Duration) -> Result<f64> {
-    let (started, stop) = (Instant::now(), Arc::new(AtomicBool::new(false)));
-    let mut tasks = tokio::task::JoinSet::new();
-    for node in nodes.iter().flat_map(|node| std::iter::repeat_n(node, CALLERS)) {
-        let (node, stop) = (node.clone(), stop.clone());
-        tasks.spawn(async move {
-            let mut answers = 0_u64;
-            while !stop.load(Ordering::Relaxed) {
-                node.query(Bytes::new(), read).await.map_err(|error| error.to_string())?;
-                answers += 1;
-            }
-            std::result::Result::<u64, String>::Ok(answers)
-        });
+/// Asks a node.
+struct Asks(Node, Read);
+
+impl Caller for Asks {
+    async fn ask(&self) -> std::result::Result<(), String> {
+        let answer = self.0.query(Bytes::new(), self.1).await;
+        answer.map(drop).map_err(|error| error.to_string())
     }
-    tokio::time::sleep(turn).await;
-    stop.store(true, Ordering::Relaxed);
-    let mut answers = 0;
-    while let Some(ended) = tasks.join_next().await {
-        answers += ended??;
-    }
-    Ok(answers as f64 / started.elapsed().as_secs_f64())
 }

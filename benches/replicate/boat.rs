@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use benches::{NODES, Result};
+use benches::{Caller, NODES, Result, call};
 use boat_core::config::{Limits, NoBackend, NodeConfig};
 use boat_core::log::files::MemoryFiles;
 use boat_core::transport::local::LocalNetwork;
 use boat_core::{Call, CallOutcome, MemberList, Node, NodeId, Predictor, PredictorError, StateKind};
 use bytes::Bytes;
 
-use crate::{Asks, BODY, call};
+use crate::BODY;
 
 /// Answers each request with nothing.
 struct Count(u64);
@@ -40,9 +40,12 @@ impl Predictor for Count {
     }
 }
 
-impl Asks for Node {
+/// Asks a node.
+struct Asks(Node);
+
+impl Caller for Asks {
     async fn ask(&self) -> std::result::Result<(), String> {
-        let answer = self.predict(Bytes::from_static(BODY)).await;
+        let answer = self.0.predict(Bytes::from_static(BODY)).await;
         answer.map(drop).map_err(|error| error.to_string())
     }
 }
@@ -70,7 +73,7 @@ pub(crate) async fn run(callers: usize, turn: Duration) -> Result<f64> {
         node.ready().await?;
     }
     let leader = nodes.iter().find(|node| node.status().is_leader).ok_or("no node leads")?;
-    let per_second = call(callers, turn, leader).await?;
+    let per_second = call((0..callers).map(|_| Asks(leader.clone())), turn).await?;
     for node in &nodes {
         node.shutdown().await?;
     }

@@ -12,10 +12,7 @@
 mod boat;
 mod peer;
 
-use std::future::Future;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use benches::{Figure, Goal, Result, Size, machine};
 
@@ -88,33 +85,4 @@ fn one_thread() -> Result<tokio::runtime::Runtime> {
 
 fn all_cores() -> Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
-}
-/// Somebody who can be asked, by many callers.
-trait Asks: Clone + Send + 'static {
-    /// Asks, and waits for the answer.
-    fn ask(&self) -> impl Future<Output = std::result::Result<(), String>> + Send;
-}
-
-/// Lets so many callers ask over and over for as long as `turn`, and gives the answers per second.
-async fn call(callers: usize, turn: Duration, asks: &impl Asks) -> Result<f64> {
-    let (started, stop) = (Instant::now(), Arc::new(AtomicBool::new(false)));
-    let mut tasks = tokio::task::JoinSet::new();
-    for _ in 0..callers {
-        let (asks, stop) = (asks.clone(), stop.clone());
-        tasks.spawn(async move {
-            let mut answers = 0_u64;
-            while !stop.load(Ordering::Relaxed) {
-                asks.ask().await?;
-                answers += 1;
-            }
-            std::result::Result::<u64, String>::Ok(answers)
-        });
-    }
-    tokio::time::sleep(turn).await;
-    stop.store(true, Ordering::Relaxed);
-    let mut answers = 0;
-    while let Some(ended) = tasks.join_next().await {
-        answers += ended??;
-    }
-    Ok(answers as f64 / started.elapsed().as_secs_f64())
 }

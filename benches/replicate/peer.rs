@@ -8,7 +8,7 @@ use std::ops::RangeBounds;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use benches::{NODES, Result};
+use benches::{Caller, NODES, Result, call};
 use bytes::Bytes;
 use openraft::error::{InstallSnapshotError, RPCError, RaftError, RemoteError, Unreachable};
 use openraft::network::RPCOption;
@@ -23,7 +23,7 @@ use openraft::{
     Vote,
 };
 
-use crate::{Asks, BODY, call};
+use crate::BODY;
 
 openraft::declare_raft_types!(
     /// What its nodes replicate: bytes, and the number of requests as the answer.
@@ -39,9 +39,12 @@ const ELECTION_MS: (u64, u64) = (1_000, 2_000);
 /// How long the first election may take.
 const ELECTED_WITHIN: Duration = Duration::from_secs(20);
 
-impl Asks for Raft<Types> {
+/// Asks a node.
+struct Asks(Raft<Types>);
+
+impl Caller for Asks {
     async fn ask(&self) -> std::result::Result<(), String> {
-        let answer = self.client_write(Bytes::from_static(BODY)).await;
+        let answer = self.0.client_write(Bytes::from_static(BODY)).await;
         answer.map(drop).map_err(|error| error.to_string())
     }
 }
@@ -69,7 +72,7 @@ pub(crate) async fn run(callers: usize, turn: Duration) -> Result<f64> {
         (0..u64::from(NODES)).map(|node| (node, BasicNode::default())).collect();
     first.initialize(members).await?;
     first.wait(Some(ELECTED_WITHIN)).current_leader(0, "the node that begins leads").await?;
-    let per_second = call(callers, turn, first).await?;
+    let per_second = call((0..callers).map(|_| Asks(first.clone())), turn).await?;
     network.nodes().clear();
     for node in &nodes {
         node.shutdown().await?;
