@@ -1,7 +1,10 @@
 //! What golden scenarios script beside the replica, and no part of Boat's interface: parts of the driver that own no thread.
 
+mod snapshots;
+
 use std::collections::BTreeSet;
 
+pub use self::snapshots::{Carried, Snapshots};
 use crate::{MemberList, Membership, NodeId, driver};
 
 /// The addresses at which one node dials its peers.

@@ -1,14 +1,14 @@
 //! Inputs go in, and what comes out is carried out.
 
 use boat_core::NodeId;
-use boat_core::log::LogEntry;
+use boat_core::log::{LogEntry, LogError};
+use boat_core::proof::Carried;
 use boat_core::replica::{Fatal, Input, Output, RequestId};
 use boat_core::transport::PeerMessage;
-use bytes::Bytes;
 
 use super::cluster::Cluster;
 use super::links::{Fate, Letter};
-use super::node::Step;
+use super::node::{Step, Unwritten};
 
 /// How many inputs one step may come to: replicas that answer each other for ever are a bug.
 const INPUTS_MAX: usize = 100_000;
@@ -55,13 +55,14 @@ impl Cluster {
         self.apply(id);
         if let Err(fatal) = ended {
             self.trace.ended(id, &fatal);
-            self.nodes.remove(&id);
+            self.end(id);
             assert!(matches!(fatal, Fatal::Removed { .. } | Fatal::WentBack { .. }), "{fatal}");
         }
     }
 
     fn carry_out(&mut self, id: NodeId, output: Output) {
-        let node = self.nodes.get_mut(&id).unwrap();
+        // What comes behind an error of the disk is not carried out any more.
+        let Some(node) = self.nodes.get_mut(&id) else { return };
         let disk = self.disks.get_mut(&id).unwrap();
         self.trace.output(node, &output);
         match output {
@@ -69,14 +70,15 @@ impl Cluster {
                 let letter = Letter { from: node.own.raft_id, to, message };
                 self.send(letter);
             }
-            Output::Append { mark, write, .. } if node.hangs => node.unwritten.push_back((mark, write)),
-            Output::Append { mark, write, .. } => {
-                disk.write(write);
-                self.inputs.push_back((id, Input::Persisted(mark)));
+            Output::Append { mark, write, sync } if node.hangs => {
+                node.unwritten.push_back(Unwritten { mark, write, sync });
             }
+            Output::Append { mark, write, sync } => self.write(id, Unwritten { mark, write, sync }),
             Output::Committed(entries) => node.committed = last_of(&entries, node.committed),
-            Output::Fetch { low, high, .. } => {
-                self.inputs.push_back((id, Input::Fetched { low, entries: disk.entries(low, high) }));
+            Output::Fetch { low, high, bytes_max } => {
+                let entries = disk.entries(low, high, bytes_max);
+                self.trace.read(id, &entries);
+                self.inputs.push_back((id, Input::Fetched { low, entries }));
             }
             Output::Decided(decisions) => {
                 node.quarantine.decided(decisions);
@@ -105,43 +107,46 @@ impl Cluster {
         }
     }
 
+    /// One write comes to the disk.
+    pub(crate) fn write(&mut self, id: NodeId, Unwritten { mark, write, sync }: Unwritten) {
+        if !self.nodes.contains_key(&id) {
+            return;
+        }
+        match self.disks.get_mut(&id).unwrap().write(&write, sync) {
+            Ok(()) => self.inputs.push_back((id, Input::Persisted(mark))),
+            Err(error) => self.disk_failed(id, &error),
+        }
+    }
+
+    /// A node ends of its disk.
+    fn disk_failed(&mut self, id: NodeId, error: &LogError) {
+        self.trace.line(format!("{id} ends: {error}"));
+        self.end(id);
+    }
+
     fn carry_out_snapshot(&mut self, id: NodeId, output: Output) {
         let node = self.nodes.get_mut(&id).unwrap();
-        let input = match output {
-            Output::ReadSnapshot { to, snapshot, offset, bytes } => {
-                let bytes = Some(Bytes::from(vec![7; bytes]));
-                Input::SnapshotRead { to, snapshot, offset, bytes }
+        if matches!(output, Output::FinishSnapshot(_)) && std::mem::take(&mut node.pauses_verifying) {
+            self.pause(id);
+        }
+        let decisions =
+            if let Output::Installed(kept) = &output { Some(kept.decisions.clone()) } else { None };
+        let disk = self.disks.get_mut(&id).unwrap();
+        match (disk.carry_out(output), decisions) {
+            (Err(error), _) => self.disk_failed(id, &error),
+            (Ok(Carried::Tell(input)), _) => self.inputs.push_back((id, *input)),
+            (Ok(Carried::Installed), Some(decisions)) => {
+                let (saved, node) = (disk.saved().unwrap(), self.nodes.get_mut(&id).unwrap());
+                node.quarantine.decided(decisions);
+                node.restore(saved);
             }
-            Output::BeginSnapshot(snapshot) => {
-                node.incoming = Some((snapshot, 0));
-                Input::SnapshotWritten { snapshot, bytes: Some(0) }
-            }
-            Output::WriteSnapshot { snapshot, offset, bytes } => {
-                let end = offset + bytes.len() as u64;
-                node.incoming = Some((snapshot, end));
-                Input::SnapshotWritten { snapshot, bytes: Some(end) }
-            }
-            Output::FinishSnapshot(snapshot) => {
-                if std::mem::take(&mut node.pauses_verifying) {
-                    self.pause(id);
-                }
-                let kept = self.saved[&snapshot].0.clone();
-                Input::SnapshotFinished { snapshot, kept: Some(kept) }
-            }
-            Output::Installed(kept) => {
-                node.quarantine.decided(kept.decisions.clone());
-                node.restore(self.saved[&kept.name].1.clone());
-                self.disks.get_mut(&id).unwrap().snapshot = Some(kept);
-                return;
-            }
-            _ => return,
-        };
-        self.inputs.push_back((id, input));
+            (Ok(Carried::Installed | Carried::Nothing), _) => {}
+        }
     }
 
     /// The model of a node begins anew, from the newest snapshot if there is one.
     pub(crate) fn reset(&mut self, id: NodeId) {
-        let saved = self.saved_of(&self.disks[&id]);
+        let saved = self.disks[&id].saved();
         self.trace.line(format!("{id} rebuilds its model"));
         self.nodes.get_mut(&id).unwrap().reset(saved);
     }
@@ -190,9 +195,7 @@ impl Cluster {
                     Step::Crashed(position) => {
                         self.trace.line(format!("{id} loses its model to position {position}"));
                         self.disks.get_mut(&id).unwrap().keep(&node.quarantine);
-                        let saved = self.disks[&id].snapshot.as_ref();
-                        let saved = saved.map(|kept| self.saved[&kept.name].1.clone());
-                        node.reset(saved);
+                        node.reset(self.disks[&id].saved());
                     }
                     Step::Held(position) => self.trace.line(format!("{id} does not run position {position}")),
                 }

@@ -3,18 +3,14 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use boat_core::founding::Founding;
-use boat_core::replica::{Input, KeptSnapshot};
-use boat_core::transport::SnapshotName;
+use boat_core::replica::Input;
 use boat_core::{Birth, Member, Membership, NodeId, OperationToken, RaftId};
 
 use super::describe;
-use super::disk::Disk;
+use super::disk::{Disk, Saved};
 use super::links::Links;
-use super::node::{Node, Saved};
+use super::node::{Limits, Node};
 use super::trace::Trace;
-
-/// How long a snapshot is, in bytes.
-const SNAPSHOT_BYTES: u64 = 100;
 
 #[derive(Default)]
 pub(crate) struct Cluster {
@@ -31,8 +27,8 @@ pub(crate) struct Cluster {
     pub(crate) incarnations: BTreeMap<NodeId, u64>,
     pub(crate) founders: Membership,
     copies: BTreeMap<NodeId, Disk>,
-    /// What each snapshot holds.
-    pub(crate) saved: BTreeMap<SnapshotName, (KeptSnapshot, Saved)>,
+    /// What is small in this scenario.
+    pub(crate) limits: Option<Limits>,
     pub(crate) inputs: VecDeque<(NodeId, Input)>,
     /// Nodes that stand still, and what has gathered there.
     pub(crate) paused: BTreeMap<NodeId, Vec<Input>>,
@@ -67,7 +63,7 @@ impl Cluster {
 
     /// The node loses its disk, and comes back as another incarnation.
     pub(crate) fn wipe(&mut self, node: NodeId) {
-        self.nodes.remove(&node);
+        self.end(node);
         *self.incarnations.entry(node).or_insert(1) += 1;
         self.start_empty(node);
     }
@@ -79,8 +75,13 @@ impl Cluster {
 
     /// Starts a node from its disk, and connects it with all that run.
     pub(crate) fn start(&mut self, node: NodeId) {
-        let (own, disk) = (self.member(node), &self.disks[&node]);
-        let started = Node::start(own, disk, self.saved_of(disk));
+        let (own, limits) = (self.member(node), self.limits);
+        let disk = self.disks.get_mut(&node).unwrap();
+        let from = match disk.open() {
+            Ok(from) => from,
+            Err(error) => return self.trace.line(format!("{node} does not start: {error}")),
+        };
+        let started = Node::start(own, disk, from, limits);
         self.nodes.insert(node, started);
         if self.dials {
             return self.begin_to_dial(node);
@@ -92,9 +93,21 @@ impl Cluster {
         }
     }
 
+    /// A process ends.
+    pub(crate) fn end(&mut self, node: NodeId) {
+        self.nodes.remove(&node);
+        self.disks.get_mut(&node).into_iter().for_each(Disk::close);
+    }
+
+    /// The machine loses power, and is silent.
+    pub(crate) fn lose_power(&mut self, node: NodeId) {
+        self.disks.get_mut(&node).unwrap().lose_power();
+        self.stop(node, false);
+    }
+
     /// The process ends; if it `refused`, its machine says so when the others ask.
     pub(crate) fn stop(&mut self, node: NodeId, refused: bool) {
-        self.nodes.remove(&node);
+        self.end(node);
         let peers: Vec<NodeId> = self.nodes.keys().copied().filter(|_| refused).collect();
         for refused in [false, true] {
             peers.iter().for_each(|peer| self.input(*peer, Input::Disconnected { node, refused }));
@@ -115,51 +128,39 @@ impl Cluster {
 
     /// Somebody copies a disk.
     pub(crate) fn copy_disk(&mut self, node: NodeId) {
-        self.copies.insert(node, self.disks[&node].clone());
+        self.copies.insert(node, self.disks[&node].copy());
     }
 
     /// The node ends, and its disk is what it was when it was copied.
     pub(crate) fn restore_disk(&mut self, node: NodeId) {
-        self.nodes.remove(&node);
-        self.disks.insert(node, self.copies[&node].clone());
-    }
-
-    /// The snapshot that a disk holds.
-    pub(crate) fn saved_of(&self, disk: &Disk) -> Option<Saved> {
-        let kept = disk.snapshot.as_ref()?;
-        Some(self.saved[&kept.name].1.clone())
+        self.end(node);
+        self.disks.insert(node, self.copies[&node].copy());
     }
 
     /// The disk of a node takes writes again.
     pub(crate) fn go_on(&mut self, node: NodeId) {
         let Some(own) = self.nodes.get_mut(&node) else { return };
         own.hangs = false;
-        for (mark, write) in std::mem::take(&mut own.unwritten) {
-            self.disks.get_mut(&node).unwrap().write(write);
-            self.inputs.push_back((node, Input::Persisted(mark)));
-        }
+        std::mem::take(&mut own.unwritten).into_iter().for_each(|unwritten| self.write(node, unwritten));
         self.run();
     }
 
     /// The disk of a node takes the oldest of the writes for which it hangs, and hangs on.
     pub(crate) fn sync_oldest(&mut self, node: NodeId) {
-        let (mark, write) = self.nodes.get_mut(&node).unwrap().unwritten.pop_front().unwrap();
-        self.trace.line(format!("{node} has on disk: {}", describe::write(&write)));
-        self.disks.get_mut(&node).unwrap().write(write);
-        self.input(node, Input::Persisted(mark));
+        let unwritten = self.nodes.get_mut(&node).unwrap().unwritten.pop_front().unwrap();
+        self.trace.line(format!("{node} has on disk: {}", describe::write(&unwritten.write)));
+        self.write(node, unwritten);
+        self.run();
     }
 
-    /// A node takes a snapshot of what it has applied, and cuts its log behind it.
-    pub(crate) fn take_snapshot(&mut self, node: NodeId) {
-        let own = &self.nodes[&node];
-        let (index, term) = (own.applier.index(), own.applier.term());
-        let name = SnapshotName { index, term, bytes: SNAPSHOT_BYTES, checksum: 1 };
+    /// A node takes a snapshot of what it has applied, and cuts its log behind it, or behind the one before.
+    pub(crate) fn take_snapshot(&mut self, node: NodeId, keeps_older: bool) {
+        let (own, disk) = (&self.nodes[&node], &self.disks[&node]);
         let membership = own.replica.membership().clone();
-        let kept = KeptSnapshot { name, membership, decisions: own.quarantine.decisions().clone() };
         let saved = Saved { applier: own.applier.clone(), model: own.model.clone() };
-        self.saved.insert(name, (kept.clone(), saved));
-        self.disks.get_mut(&node).unwrap().snapshot = Some(kept.clone());
-        self.input(node, Input::SnapshotTaken { newest: kept, cut_to: index });
+        let newest = disk.save(&saved, membership, own.quarantine.decisions().clone()).unwrap();
+        let cut_to = if keeps_older { disk.oldest_snapshot() } else { saved.applier.index() };
+        self.input(node, Input::SnapshotTaken { newest, cut_to });
     }
 
     /// Delivers what was kept back, on one link or on all.

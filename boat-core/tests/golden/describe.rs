@@ -21,7 +21,7 @@ pub(crate) fn node(node: &Node, disk: &Disk) -> String {
         "{}: term {}, leader {leader}, log {}-{}, commit {}, position {}, digest {seen:08x}{blocked}",
         id(own.raft_id),
         replica.term(),
-        disk.start().index + 1,
+        disk.start_index() + 1,
         replica.last_index(),
         replica.commit(),
         applier.position(),

@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 use expect_test::expect_file;
 
 /// The scenarios' number, so that none is lost unseen.
-const SCENARIOS: usize = 64;
+const SCENARIOS: usize = 68;
 
 fn scenarios() -> Vec<PathBuf> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");

@@ -13,6 +13,18 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
+    /// What a snapshot holds of it.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = vec![u8::from(self.taint)];
+        bytes.extend(self.seen.iter().flat_map(|seen| [seen.as_bytes(), b"\n"].concat()));
+        bytes
+    }
+
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Memory {
+        let seen = str::from_utf8(&bytes[1..]).unwrap().lines().map(str::to_owned).collect();
+        Memory { seen, taint: bytes[0] == 1 }
+    }
+
     pub(crate) fn taint(&mut self) {
         self.taint = true;
     }

@@ -3,26 +3,28 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use boat_core::apply::{Applied, Applier, Batch, SessionLimits};
-use boat_core::log::{LogEntry, LogWrite};
+use boat_core::log::LogWrite;
 use boat_core::proof::Addresses;
 use boat_core::quarantine::{Quarantine, Run};
-use boat_core::replica::{Condition, Replica, ReplicaConfig, RequestId};
-use boat_core::transport::{Ailment, Ailments, Report, SnapshotName};
+use boat_core::replica::{Condition, Replica, ReplicaConfig, ReplicaStart, RequestId};
+use boat_core::transport::{Ailment, Ailments, Report};
 use boat_core::{Call, CallOutcome, Member, NodeId, Origin};
 
-use super::disk::Disk;
+use super::disk::{Disk, Saved};
 use super::model::{Memory, crashes};
 
 /// What election timeouts are drawn from.
 const SEED: u64 = 5;
 /// Snapshots travel in pieces of so many bytes.
-const PIECE_BYTES: usize = 60;
+const PIECE_BYTES: usize = 400;
 
-/// Everything that a snapshot holds of applier and model.
-#[derive(Debug, Clone)]
-pub(crate) struct Saved {
-    pub(crate) applier: Applier,
-    pub(crate) model: Memory,
+/// What a scenario makes small.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Limits {
+    /// The bytes of requests packed into one entry.
+    pub(crate) command_bytes: usize,
+    /// The bytes of recent entries kept in memory.
+    pub(crate) recent_bytes: usize,
 }
 
 /// One thing that applying came to.
@@ -30,6 +32,13 @@ pub(crate) enum Step {
     Applied(RequestId, Applied),
     Crashed(u64),
     Held(u64),
+}
+
+/// A write of which the disk knows nothing yet.
+pub(crate) struct Unwritten {
+    pub(crate) mark: u64,
+    pub(crate) write: LogWrite,
+    pub(crate) sync: bool,
 }
 
 pub(crate) struct Node {
@@ -48,9 +57,7 @@ pub(crate) struct Node {
     /// Whether it will stand still when it verifies a snapshot.
     pub(crate) pauses_verifying: bool,
     /// What was not written because the disk hangs.
-    pub(crate) unwritten: VecDeque<(u64, LogWrite)>,
-    /// The snapshot that arrives, and how much of it is here.
-    pub(crate) incoming: Option<(SnapshotName, u64)>,
+    pub(crate) unwritten: VecDeque<Unwritten>,
     /// How often each request has crashed the model.
     crashes: BTreeMap<u64, u32>,
     /// Where it dials the others, if that matters in this scenario.
@@ -60,10 +67,15 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    pub(crate) fn start(own: Member, disk: &Disk, saved: Option<Saved>) -> Node {
-        let config =
+    /// A process on what was found on its disk.
+    pub(crate) fn start(own: Member, disk: &Disk, from: ReplicaStart, limits: Option<Limits>) -> Node {
+        let mut config =
             ReplicaConfig { snapshot_piece_bytes: PIECE_BYTES, ..ReplicaConfig::new(own.clone(), SEED) };
-        let mut replica = Replica::new(config, disk.replica_start()).unwrap();
+        if let Some(Limits { command_bytes, recent_bytes }) = limits {
+            (config.command_bytes_max, config.recent_bytes_max) = (command_bytes, recent_bytes);
+        }
+        let committed = from.hard_state.commit;
+        let mut replica = Replica::new(config, from).unwrap();
         let quarantine = disk.quarantine();
         replica.restore_decisions(quarantine.decisions().clone());
         let mut node = Node {
@@ -72,19 +84,18 @@ impl Node {
             applier: Applier::new(SessionLimits::default()),
             model: Memory::default(),
             quarantine,
-            committed: disk.committed(),
+            committed,
             is_held: false,
             is_busy: false,
             life: 1,
             hangs: false,
             pauses_verifying: false,
             unwritten: VecDeque::new(),
-            incoming: None,
             crashes: BTreeMap::new(),
             addresses: None,
             waiting: BTreeMap::new(),
         };
-        saved.into_iter().for_each(|saved| node.restore(saved));
+        disk.saved().into_iter().for_each(|saved| node.restore(saved));
         node.open();
         node
     }
@@ -137,13 +148,11 @@ impl Node {
     /// Applies the next entry, as far as the model goes along; `None` when there is nothing to apply.
     pub(crate) fn apply(&mut self, disk: &Disk) -> Option<Vec<Step>> {
         let is_open = self.replica.is_member() && !self.is_held && !self.is_busy;
-        let entry: &LogEntry = disk.entry(self.applier.index() + 1).filter(|_| is_open)?;
-        if entry.index > self.committed {
-            return None;
-        }
+        let next = self.applier.index() + 1;
+        let entry = disk.entry(next).filter(|_| is_open && next <= self.committed)?;
         let before = self.applier.clone();
         let mut batch = Batch::default();
-        self.applier.admit(&mut batch, entry).unwrap();
+        self.applier.admit(&mut batch, &entry).unwrap();
         let outcomes = match self.predict(&batch) {
             Ok(outcomes) => outcomes,
             Err(step) => {

@@ -2,12 +2,14 @@
 //!
 //! | step | what happens |
 //! |---|---|
+//! | `limits COMMAND RECENT` | entries hold so many bytes of requests, and so many bytes of recent entries are kept in memory |
 //! | `found N` | nodes 0 to N-1 start, and found a cluster |
 //! | `dial` | from now on nodes reach only whom they dial where it is |
 //! | `elect N` | time passes for node N alone until it leads, once the others have missed a leader that they know |
 //! | `tick COUNT [N]` | time passes for all, or for node N alone |
 //! | `until TEXT` | time passes for all until a line with this text comes |
 //! | `predict N NAME [BODY]` | a client asks node N under this key; the body is its name otherwise |
+//! | `many N COUNT` | a client asks node N under so many keys: `r1`, `r2` and so on |
 //! | `read N NUMBER` | a client asks node N for a linearizable read |
 //! | `cut N [M]` | everything from and to N is lost, or what N sends to M |
 //! | `delay N M`, `late [N M]` | what N sends to M is kept back, and what was comes now: all, or on that link |
@@ -22,7 +24,9 @@
 //! | `wipe N [ADDRESS]` | it comes back without its disk |
 //! | `lose N` | the same, and it has to find the cluster first, from the list of its founders |
 //! | `copy N`, `restore N` | the disk of N is copied; N ends, and its disk is what was copied |
-//! | `snapshot N` | N takes a snapshot, and cuts its log |
+//! | `snapshot N [keeping]` | N takes a snapshot, and cuts its log behind it, or behind the one before |
+//! | `power N` | the machine of N loses power, and what was not synced; it is silent |
+//! | `failsync N` | the disk of N will fail at the next sync |
 //! | `busy N`, `ready N` | the model of N takes no more requests, and takes them again |
 //! | `taint N` | the model of N goes another way from the next request on |
 //! | `force N POSITION` | an operator wants the request there quarantined |
@@ -35,6 +39,7 @@ use boat_core::replica::{Input, ReadId, RequestId};
 use boat_core::{MembershipOperation, NodeId, Origin, Request, RequestKind};
 
 use super::cluster::Cluster;
+use super::node::Limits;
 
 /// How much time passes at most until something happens.
 const TICKS_MAX: usize = 2_000;
@@ -79,6 +84,10 @@ fn node(word: &str) -> NodeId {
 impl Cluster {
     fn step(&mut self, words: &[&str]) {
         match *words {
+            ["limits", command, recent] => {
+                let (command_bytes, recent_bytes) = (command.parse().unwrap(), recent.parse().unwrap());
+                self.limits = Some(Limits { command_bytes, recent_bytes });
+            }
             ["found", count] => self.found(count.parse().unwrap()),
             ["dial"] => self.all_dial(),
             ["elect", id] => self.elect(node(id)),
@@ -87,6 +96,11 @@ impl Cluster {
             ["until", ..] => self.until(&words[1..].join(" ")),
             ["predict", id, name] => self.predict(node(id), name, name),
             ["predict", id, name, body] => self.predict(node(id), name, body),
+            ["many", id, count] => {
+                (1..=count.parse().unwrap()).map(|number: u32| format!("r{number}")).for_each(|name| {
+                    self.predict(node(id), &name, &name);
+                });
+            }
             ["read", id, number] => {
                 let (within_ticks, leader_within_ticks) = (WITHIN_TICKS, LEADER_WITHIN_TICKS);
                 let id_of_read = ReadId(number.parse().unwrap());
@@ -124,7 +138,10 @@ impl Cluster {
             ("lose", []) => self.lose(id),
             ("copy", []) => self.copy_disk(id),
             ("restore", []) => self.restore_disk(id),
-            ("snapshot", []) => self.take_snapshot(id),
+            ("snapshot", []) => self.take_snapshot(id, false),
+            ("snapshot", ["keeping"]) => self.take_snapshot(id, true),
+            ("power", []) => self.lose_power(id),
+            ("failsync", []) => self.disks[&id].fail_sync(),
             ("busy", []) => self.nodes.get_mut(&id).unwrap().is_busy = true,
             ("ready", []) => self.make_ready(id),
             ("taint", []) => self.nodes.get_mut(&id).unwrap().model.taint(),

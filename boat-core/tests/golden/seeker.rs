@@ -15,7 +15,7 @@ const SEED: u64 = 5;
 impl Cluster {
     /// The node loses its disk, and knows no more than the list of those that founded its cluster. Whoever runs dials it.
     pub(crate) fn lose(&mut self, node: NodeId) {
-        self.nodes.remove(&node);
+        self.end(node);
         *self.incarnations.entry(node).or_insert(1) += 1;
         let seeker =
             Founding::new(node, self.member(node).birth, self.list(), SessionLimits::default(), SEED);

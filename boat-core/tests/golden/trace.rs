@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use boat_core::apply::Applied;
-use boat_core::log::EntryKind;
+use boat_core::log::{EntryKind, LogEntry};
 use boat_core::replica::{Fatal, OperationResult, Output, RequestId};
 use boat_core::{CallOutcome, Decision, NodeId, RaftId};
 
@@ -57,6 +57,17 @@ impl Trace {
             Some(leader) => format!("{own} follows {leader} in term {term}"),
             None => format!("{own} knows no leader in term {term}"),
         });
+    }
+
+    /// What a node has read of its log for others.
+    pub(crate) fn read(&mut self, node: NodeId, entries: &[LogEntry]) {
+        match entries {
+            [] => {}
+            [one] => self.line(format!("{node} reads entry {} of its log", one.index)),
+            [first, .., last] => {
+                self.line(format!("{node} reads entries {}-{} of its log", first.index, last.index))
+            }
+        }
     }
 
     pub(crate) fn ended(&mut self, node: NodeId, fatal: &Fatal) {
