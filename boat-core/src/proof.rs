@@ -1,9 +1,11 @@
 //! What golden scenarios script beside the replica, and no part of Boat's interface: parts of the driver that own no thread.
 
+mod asking;
 mod snapshots;
 
 use std::collections::BTreeSet;
 
+pub use self::asking::{Asking, Whereabouts};
 pub use self::snapshots::{Carried, Snapshots};
 use crate::{MemberList, Membership, NodeId, driver};
 

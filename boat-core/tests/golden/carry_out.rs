@@ -22,7 +22,7 @@ impl Cluster {
     pub(crate) fn run(&mut self) {
         for _ in 0..INPUTS_MAX {
             let Some((id, input)) = self.inputs.pop_front() else { return };
-            if self.seekers.contains_key(&id) {
+            if self.seekers.contains_key(&id) || self.askers.contains_key(&id) {
                 self.found_out(id, input);
                 continue;
             }

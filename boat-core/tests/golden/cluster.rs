@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use boat_core::founding::Founding;
+use boat_core::proof::Asking;
 use boat_core::replica::Input;
 use boat_core::{Birth, Member, Membership, NodeId, OperationToken, RaftId};
 
@@ -10,6 +10,7 @@ use super::describe;
 use super::disk::{Disk, Saved};
 use super::links::Links;
 use super::node::{Limits, Node};
+use super::seeker::Seeker;
 use super::trace::Trace;
 
 #[derive(Default)]
@@ -17,7 +18,11 @@ pub(crate) struct Cluster {
     pub(crate) nodes: BTreeMap<NodeId, Node>,
     pub(crate) disks: BTreeMap<NodeId, Disk>,
     /// Nodes that have nothing, and look for their cluster.
-    pub(crate) seekers: BTreeMap<NodeId, Founding>,
+    pub(crate) seekers: BTreeMap<NodeId, Seeker>,
+    /// Nodes that ask whether the others can do without what their directories held.
+    pub(crate) askers: BTreeMap<NodeId, Asking>,
+    /// How many starts found their directories damaged.
+    pub(crate) damages: u64,
     pub(crate) links: Links,
     pub(crate) trace: Trace,
     /// Whether nodes reach only whom they dial where it is.
@@ -186,6 +191,9 @@ impl Cluster {
         let seekers: Vec<NodeId> = self.seekers.keys().copied().collect();
         let seekers = seekers.into_iter().filter(|node| only.is_none_or(|only| only == *node));
         seekers.for_each(|node| self.tick_seeker(node));
+        let askers: Vec<NodeId> = self.askers.keys().copied().collect();
+        let askers = askers.into_iter().filter(|node| only.is_none_or(|only| only == *node));
+        askers.for_each(|node| self.tick_asker(node));
     }
 
     /// A new name for an operation.

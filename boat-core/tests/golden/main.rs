@@ -8,6 +8,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod addresses;
+mod asking;
 mod carry_out;
 mod cluster;
 mod describe;
@@ -27,7 +28,7 @@ use std::path::{Path, PathBuf};
 use expect_test::expect_file;
 
 /// The scenarios' number, so that none is lost unseen.
-const SCENARIOS: usize = 68;
+const SCENARIOS: usize = 74;
 
 fn scenarios() -> Vec<PathBuf> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");

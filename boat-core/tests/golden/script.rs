@@ -23,6 +23,7 @@
 //! | `start N [ADDRESS]` | it starts again from its disk, or for the first time from nothing; there, if it has moved |
 //! | `wipe N [ADDRESS]` | it comes back without its disk |
 //! | `lose N` | the same, and it has to find the cluster first, from the list of its founders |
+//! | `damage N [ADDRESS]` | its next process finds that the disk lost what was acknowledged, and asks whether it may begin anew |
 //! | `copy N`, `restore N` | the disk of N is copied; N ends, and its disk is what was copied |
 //! | `snapshot N [keeping]` | N takes a snapshot, and cuts its log behind it, or behind the one before |
 //! | `power N` | the machine of N loses power, and what was not synced; it is silent |
@@ -120,7 +121,7 @@ impl Cluster {
 
     fn step_of_node(&mut self, words: &[&str]) {
         let id = words.get(1).map(|id| node(id)).unwrap_or_else(|| panic!("no such step: {words:?}"));
-        if let (["start" | "wipe", _, address], true) = (words, words.len() == 3) {
+        if let (["start" | "wipe" | "damage", _, address], true) = (words, words.len() == 3) {
             self.move_to(id, address);
         }
         match (words[0], &words[2..]) {
@@ -136,6 +137,7 @@ impl Cluster {
             ("start", _) => self.start_empty(id),
             ("wipe", _) => self.wipe(id),
             ("lose", []) => self.lose(id),
+            ("damage", _) => self.damage(id),
             ("copy", []) => self.copy_disk(id),
             ("restore", []) => self.restore_disk(id),
             ("snapshot", []) => self.take_snapshot(id, false),
