@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::context::Context;
-use super::node::{Effect, NodeInput};
 use super::options::TICK_MS;
+use super::process::{Effect, NodeInput};
 use super::waiters::Reply;
 use crate::MemberList;
 use crate::directory::Directory;

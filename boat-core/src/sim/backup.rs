@@ -9,8 +9,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::context::Context;
+use super::death::Death;
 use super::faults::Fault;
-use super::node::{Death, Node};
+use super::node::Node;
 use super::world::World;
 use crate::directory::Directory;
 use crate::log::files::SimFiles;

@@ -1,8 +1,10 @@
 //! Drawing faults: what goes wrong with whole nodes, now and then.
 
 use super::context::Checked;
+use super::death::Death;
 use super::faults::Fault;
-use super::node::{Death, Node, NodeInput};
+use super::node::Node;
+use super::process::NodeInput;
 use super::queue::Event;
 use super::world::{FAULTS_MS, World};
 use crate::NodeId;

@@ -2,7 +2,8 @@
 
 use super::check::{Violation, require};
 use super::context::Checked;
-use super::node::{Death, Node};
+use super::death::Death;
+use super::node::Node;
 use super::options::TICK_MS;
 use super::queue::{Event, Life};
 use super::replay::Trouble;

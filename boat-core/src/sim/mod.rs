@@ -19,20 +19,27 @@
 //! # Ok::<(), Box<boat_core::sim::Found>>(())
 //! ```
 
+mod applying;
 mod asking;
 mod backup;
+mod carry_out;
 mod chaos;
 mod check;
 mod client;
 mod context;
+mod death;
+mod disk;
+mod empty;
 mod faults;
 mod heal;
+mod log_thread;
 mod model;
 mod mutant;
 mod network;
 mod node;
 mod operator;
 mod options;
+mod process;
 mod queue;
 mod reads;
 mod replay;
@@ -40,7 +47,9 @@ mod report;
 mod rot;
 mod running;
 mod snapshots;
+mod start;
 mod trace;
+mod turn;
 mod waiters;
 mod world;
 mod writer;

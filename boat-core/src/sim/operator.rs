@@ -4,8 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::context::Checked;
+use super::death::Death;
 use super::faults::Fault;
-use super::node::{Death, Node, NodeInput};
+use super::node::Node;
+use super::process::NodeInput;
 use super::running::Running;
 use super::world::World;
 use crate::replica::{Input, OperationResult};

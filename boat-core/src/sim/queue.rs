@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::log_thread::FetchRange;
 use super::network::Packet;
-use super::running::FetchRange;
 use super::waiters::{Attempt, Reply};
 use crate::NodeId;
 

@@ -4,7 +4,7 @@ use super::Mutant;
 use super::check::Checker;
 use super::context::{Checked, Context};
 use super::faults::Fault;
-use super::node::NodeInput;
+use super::process::NodeInput;
 use super::queue::Life;
 use super::running::Running;
 use super::world::World;

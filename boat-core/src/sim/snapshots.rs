@@ -7,7 +7,7 @@ use super::Mutant;
 use super::check::{Checker, Violation};
 use super::context::{Checked, Context};
 use super::faults::Fault;
-use super::node::Effect;
+use super::process::Effect;
 use super::queue::{Event, Life};
 use super::replay::Replay;
 use super::writer::{self, Armed, Trouble};
@@ -206,7 +206,7 @@ impl Snapshots {
         error: &dyn std::fmt::Display,
     ) -> Checked<Effect> {
         let armed = writer::judge(context, armed, error)?;
-        Ok(Effect::Die(super::node::Death::of(armed)))
+        Ok(Effect::Die(super::death::Death::of(armed)))
     }
 }
 
