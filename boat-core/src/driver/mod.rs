@@ -4,6 +4,7 @@
 mod addresses;
 mod apply_loop;
 mod aside;
+mod asking;
 mod carry_out;
 mod event;
 mod feed;
@@ -36,6 +37,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub(crate) use self::addresses::Addresses;
 pub(crate) use self::apply_loop::ApplyLoop;
+#[cfg(any(test, feature = "sim"))]
+pub(crate) use self::asking::Asking;
 pub(crate) use self::event::Event;
 use self::fetch_thread::FetchThread;
 pub(crate) use self::found::Launch;
@@ -50,6 +53,8 @@ pub(crate) use self::shared::Shared;
 use self::snapshots::SnapshotThread;
 use self::transfer_thread::TransferThread;
 pub(crate) use self::waiters::{Reply, Waiters};
+#[cfg(any(test, feature = "sim"))]
+pub(crate) use self::whereabouts::Whereabouts;
 use crate::log::LogError;
 use crate::replica::{Fatal, OperationResult, Output, Replica, RequestId};
 use crate::transport::PeerLinks;

@@ -8,36 +8,46 @@ use crate::NodeId;
 use crate::transport::{PeerEvent, PeerMessage};
 
 /// What is known of the others' addresses, and who is connected.
-pub(super) struct Whereabouts {
-    pub(super) addresses: Addresses,
-    pub(super) connected: BTreeSet<NodeId>,
+#[derive(Debug)]
+pub(crate) struct Whereabouts {
+    pub(crate) addresses: Addresses,
+    connected: BTreeSet<NodeId>,
 }
 
 impl Whereabouts {
-    pub(super) fn new(addresses: Addresses) -> Self {
+    pub(crate) fn new(addresses: Addresses) -> Self {
         Whereabouts { addresses, connected: BTreeSet::new() }
     }
 
     pub(super) fn observe(&mut self, event: &Event) {
         match event {
-            Event::Peer(PeerEvent::Connected(hello)) => {
-                self.connected.insert(hello.node);
-            }
-            Event::Peer(PeerEvent::Disconnected { node, .. }) => {
-                self.connected.remove(node);
-            }
-            Event::Peer(PeerEvent::Message { from, message: PeerMessage::Join(join), .. }) => {
-                self.addresses.hear(*from, join.address.clone(), true);
-            }
-            Event::Peer(PeerEvent::Message { message: PeerMessage::Introduction(said), .. }) => {
-                self.addresses.hear_members(said);
-            }
+            Event::Peer(PeerEvent::Connected(hello)) => self.set_connected(hello.node, true),
+            Event::Peer(PeerEvent::Disconnected { node, .. }) => self.set_connected(*node, false),
+            Event::Peer(PeerEvent::Message { from, message, .. }) => self.hear(*from, message),
+            _ => {}
+        }
+    }
+
+    /// A node is connected, or is not any more.
+    pub(crate) fn set_connected(&mut self, node: NodeId, connected: bool) {
+        if connected {
+            self.connected.insert(node);
+        } else {
+            self.connected.remove(&node);
+        }
+    }
+
+    /// A node says something, perhaps where it is, or where others are.
+    pub(crate) fn hear(&mut self, from: NodeId, message: &PeerMessage) {
+        match message {
+            PeerMessage::Join(join) => self.addresses.hear(from, join.address.clone(), true),
+            PeerMessage::Introduction(said) => self.addresses.hear_members(said),
             _ => {}
         }
     }
 
     /// One tick has passed.
-    pub(super) fn tick(&mut self) {
+    pub(crate) fn tick(&mut self) {
         self.addresses.tick(&self.connected);
     }
 }
@@ -72,7 +82,7 @@ mod tests {
         let (raft_id, birth) = (RaftId::new(NodeId(1), 7), Birth(1));
         says(&mut whereabouts, PeerMessage::Join(Join { raft_id, birth, address: "new:1".to_owned() }));
         assert_eq!(dialed(&mut whereabouts), ["new:1", "old:2"]);
-        whereabouts.connected.insert(NodeId(1));
+        whereabouts.set_connected(NodeId(1), true);
         let genesis = Genesis {
             cluster: ClusterId(1),
             former: Vec::new(),

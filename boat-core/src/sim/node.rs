@@ -1,13 +1,12 @@
 //! A node: its disk, its clock, and the process that runs on it, if one does.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::Mutant;
-use super::asking::Asking;
+use super::asking::AskingProcess;
 use super::check::{Checker, Violation};
 use super::context::{Checked, Context};
 use super::faults::Fault;
@@ -19,11 +18,11 @@ use super::waiters::{Attempt, Reply};
 use super::writer::{self, Armed, Trouble};
 use crate::apply::SessionLimits;
 use crate::directory::Directory;
-use crate::driver::{Addresses, FrontDesk};
+use crate::driver::{Addresses, FrontDesk, Whereabouts};
 use crate::founding::{Founding, FoundingOutput};
 use crate::log::files::SimFiles;
 use crate::replica::{Failure, Input, OperationResult, RequestId};
-use crate::transport::{Hello, Introduction, PeerMessage, Refusal};
+use crate::transport::{Hello, Introduction, Join, PeerMessage, Refusal};
 use crate::{Birth, Error, Genesis, MemberList, NodeId, OperationToken, RaftId};
 
 /// How many inputs wait for a process, at most; messages beyond are dropped, as the inbox does.
@@ -82,7 +81,7 @@ pub(super) enum Effect {
 pub(super) enum Process {
     Down,
     Empty(Box<Empty>),
-    Asking(Box<Asking>),
+    Asking(Box<AskingProcess>),
     Running(Box<Running>),
 }
 
@@ -91,8 +90,7 @@ pub(super) enum Process {
 pub(super) struct Empty {
     directory: Directory,
     founding: Founding,
-    addresses: Addresses,
-    connected: BTreeSet<NodeId>,
+    whereabouts: Whereabouts,
 }
 
 /// A node.
@@ -160,8 +158,8 @@ impl Node {
     pub(super) fn dials(&self, peer: NodeId) -> Option<&str> {
         match &self.process {
             Process::Down => None,
-            Process::Empty(empty) => empty.addresses.dialed(peer),
-            Process::Asking(asking) => asking.addresses.dialed(peer),
+            Process::Empty(empty) => empty.whereabouts.addresses.dialed(peer),
+            Process::Asking(process) => process.asking.dialed(peer),
             Process::Running(running) => running.addresses.dialed(peer),
         }
     }
@@ -348,10 +346,9 @@ impl Node {
             Err(error) => return self.failed(context, &error),
         };
         let founding = founding.joining(joins);
-        let mut addresses = Addresses::new(self.id, &self.members);
-        addresses.changed();
-        self.process =
-            Process::Empty(Box::new(Empty { directory, founding, addresses, connected: BTreeSet::new() }));
+        let mut whereabouts = Whereabouts::new(Addresses::new(self.id, &self.members));
+        whereabouts.addresses.changed();
+        self.process = Process::Empty(Box::new(Empty { directory, founding, whereabouts }));
         Ok(Vec::new())
     }
 
@@ -394,7 +391,8 @@ impl Node {
             self.desk.joined(genesis, *raft_id);
         }
         self.desk.asks(draw_birth(context));
-        let asking = Asking::new(context, directory, raft_id, self.members.clone(), self.address.clone());
+        let own = Join { raft_id, birth: directory.birth(), address: self.address.clone() };
+        let asking = AskingProcess::new(context, directory, own, self.members.clone());
         self.process = Process::Asking(Box::new(asking));
     }
 
@@ -584,20 +582,18 @@ impl Empty {
             match input {
                 NodeInput::Replica(Input::Tick) => {
                     self.founding.tick(&mut outputs);
-                    self.addresses.tick(&self.connected);
+                    self.whereabouts.tick();
                 }
-                NodeInput::Replica(Input::Connected(node)) => {
-                    self.connected.insert(node);
-                }
+                NodeInput::Replica(Input::Connected(node)) => self.whereabouts.set_connected(node, true),
                 NodeInput::Replica(Input::Disconnected { node, .. }) => {
-                    self.connected.remove(&node);
+                    self.whereabouts.set_connected(node, false);
                 }
-                NodeInput::Replica(Input::Peer { from, message: PeerMessage::Join(join), .. }) => {
-                    self.addresses.hear(from, join.address, true);
+                NodeInput::Replica(Input::Peer { from, message: message @ PeerMessage::Join(_), .. }) => {
+                    self.whereabouts.hear(from, &message);
                     self.founding.hear_of(from);
                 }
                 NodeInput::Introduced { from, said } => {
-                    self.addresses.hear_members(&said);
+                    self.whereabouts.addresses.hear_members(&said);
                     self.founding.on_introduction(from, &said, &mut outputs);
                 }
                 NodeInput::Propose { attempt, .. } => {
@@ -607,7 +603,7 @@ impl Empty {
                 NodeInput::Replica(_) | NodeInput::Read(_) | NodeInput::Refused { .. } => {}
             }
         }
-        self.addresses.changed();
+        self.whereabouts.addresses.changed();
         for output in outputs {
             match output {
                 FoundingOutput::Send(to, message) => effects.push(Effect::Send(to, message)),
