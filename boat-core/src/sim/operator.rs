@@ -114,9 +114,10 @@ impl World {
         let Some(members) = self.latest_membership() else { return };
         let misplaced = self.nodes.values().filter_map(|node| {
             let place = members.incarnation(node.id)?;
-            // It may have moved before it lost its disk, and be found by nobody.
+            // It may have moved before it lost its disk, and be found by nobody; and where whoever its list names has left, nobody
+            // tells it that it is outside (seed 211843).
             let outside = match node.running() {
-                Some(running) => running.replica.outside().is_some() && place.raft_id != running.raft_id,
+                Some(running) => !running.replica.is_member() && place.raft_id != running.raft_id,
                 None => node.is_placeless(),
             };
             (outside && place.address != node.address).then(|| (node.id, node.address.clone()))
