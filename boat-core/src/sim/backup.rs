@@ -137,3 +137,51 @@ impl World {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::sim::Options;
+    use crate::sim::model::HashChains;
+
+    /// Three nodes, none of which has moved, at the end of a run.
+    fn settled() -> World {
+        let (nodes, founders, faulty_ms) = (3, 3, 5_000);
+        let drawn = Options::drawn_from(0);
+        let options =
+            Options { nodes, founders, faulty_ms, move_per_mille: 0, operate_per_mille: 0, ..drawn };
+        let mut world = World::new(options, Rc::new(HashChains), false).unwrap();
+        world.run().unwrap();
+        world
+    }
+
+    /// What a backup knows from before these nodes moved to where they are.
+    fn before(moved: &[u16], latest: &Membership) -> Membership {
+        let mut known = latest.clone();
+        for member in known.members.values_mut() {
+            if moved.contains(&member.raft_id.node().0) {
+                member.address = "before:1".to_owned();
+            }
+        }
+        known
+    }
+
+    #[test]
+    fn a_backup_is_put_back_only_where_its_node_finds_another_or_is_found_seed_163027() {
+        let mut world = settled();
+        let latest = world.latest_membership().unwrap();
+        let own = NodeId(2);
+        let is_found = "it is where the others look for it";
+        assert!(world.is_within_reach(own, &before(&[], &latest)));
+        assert!(world.is_within_reach(own, &before(&[0, 1], &latest)), "{is_found}");
+        assert!(world.is_within_reach(own, &before(&[0, 1, 2], &latest)), "{is_found}");
+        if let Some(node) = world.nodes.get_mut(&own) {
+            node.address = "elsewhere:1".to_owned();
+        }
+        assert!(!world.is_within_reach(own, &before(&[0, 1], &latest)), "neither knows where the other is");
+        assert!(!world.is_within_reach(own, &before(&[0, 1, 2], &latest)));
+        assert!(world.is_within_reach(own, &before(&[1], &latest)), "node 0 is where it was");
+    }
+}
