@@ -78,6 +78,12 @@ impl Driver {
         Ok(())
     }
 
+    /// Whether something among this is to be synced before what comes behind it.
+    pub(super) fn waits_for_disk(&self, outputs: &[Output]) -> bool {
+        let is_promised = |output: &Output| matches!(output, Output::Decided(_) | Output::Hold { .. });
+        self.log.may_wait() && outputs.iter().any(is_promised)
+    }
+
     /// Lets the applier begin once this node is a member.
     pub(super) fn open_feed(&self) {
         if let Some(index) = self.replica.doubtful_index() {

@@ -1,6 +1,7 @@
 //! Taking the driver's turn where an event is handed in. Waking the driver's thread costs more than most turns do, so whoever
 //! hands something in takes the turn itself while nobody else is at it. What goes to the log is then left to the log's thread,
-//! where a disk may be waited for; only what is promised or decided about crashes, which is rare, is synced within the turn.
+//! where a disk may be waited for; and where something is promised or decided about crashes, which is rare and has to be synced first,
+//! all that the turn came to is left to the driver's thread.
 //!
 //! Appliers that declare themselves quick run behind the turn, on the same thread. A driver's own thread runs none.
 //!

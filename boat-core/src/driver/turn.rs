@@ -45,7 +45,8 @@ impl Driver {
         self.outputs = outputs;
         match result {
             Ok(()) => {
-                let quiet = !self.replica.is_leader() && self.replica.waiting() == 0;
+                let quiet =
+                    !self.replica.is_leader() && self.replica.waiting() == 0 && self.outputs.is_empty();
                 if self.stop.is_some_and(|deadline| now() >= deadline || quiet) {
                     self.end(Ok(()));
                 }
@@ -80,6 +81,11 @@ impl Driver {
             self.addresses.tick(self.replica.connected());
         }
         self.replica.flush(outputs).map_err(fatal)?;
+        if hand == Hand::Helper && self.waits_for_disk(outputs) {
+            // The driver's thread carries all of it out, in this order, before what comes behind it.
+            shared.inbox.call();
+            return Ok(());
+        }
         self.carry_out(outputs)?;
         self.write_log(hand, outputs)?;
         if let Some(peers) = self.addresses.changed() {

@@ -1,32 +1,38 @@
-//! A disk in memory that takes its time to sync.
+//! A disk in memory that takes its time to sync, and knows whose time that was.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use boat_core::log::files::{File, Files, MemoryFiles};
+
+/// The names of the threads that waited for syncs.
+pub(crate) type Waited = Arc<Mutex<BTreeSet<String>>>;
 
 #[derive(Debug)]
 pub(crate) struct SlowFiles {
     files: MemoryFiles,
     sync_ms: Arc<AtomicU64>,
+    waited: Waited,
 }
 
 #[derive(Debug)]
 struct SlowFile {
     file: Box<dyn File>,
     sync_ms: Arc<AtomicU64>,
+    waited: Waited,
 }
 
 impl SlowFiles {
-    pub(crate) fn new(sync_ms: Arc<AtomicU64>) -> SlowFiles {
-        SlowFiles { files: MemoryFiles::new(), sync_ms }
+    pub(crate) fn new(sync_ms: Arc<AtomicU64>, waited: Waited) -> SlowFiles {
+        SlowFiles { files: MemoryFiles::new(), sync_ms, waited }
     }
 
     fn slow(&self, file: Box<dyn File>) -> Box<dyn File> {
-        Box::new(SlowFile { file, sync_ms: self.sync_ms.clone() })
+        Box::new(SlowFile { file, sync_ms: self.sync_ms.clone(), waited: self.waited.clone() })
     }
 }
 
@@ -78,6 +84,8 @@ impl File for SlowFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        let thread = std::thread::current().name().unwrap_or("without a name").to_owned();
+        self.waited.lock().unwrap().insert(thread);
         std::thread::sleep(Duration::from_millis(self.sync_ms.load(Ordering::SeqCst)));
         self.file.sync_data()
     }

@@ -21,11 +21,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use boat_core::transport::local::LocalNetwork;
-use boat_core::{Context, Json, Model, Node, NodeId};
+use boat_core::{Context, Json, Model, Node, NodeId, PredictError};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout};
 
-use disk::SlowFiles;
+use disk::{SlowFiles, Waited};
 use peer::Distant;
 
 const NODES: u16 = 3;
@@ -49,7 +49,9 @@ const WAYS_MIN: u32 = 4;
 
 /// How long a call takes on each node, in milliseconds.
 type CallMs = [AtomicU64; NODES as usize];
-static CALLS: [CallMs; 4] = [const { [const { AtomicU64::new(CALL_MS) }; NODES as usize] }; 4];
+static CALLS: [CallMs; 5] = [const { [const { AtomicU64::new(CALL_MS) }; NODES as usize] }; 5];
+/// A request that no model can bear.
+const POISON: u64 = u64::MAX;
 
 /// Takes its time.
 #[derive(Serialize, Deserialize)]
@@ -64,6 +66,7 @@ impl Model for Slow {
     type Response = u64;
 
     fn predict(&mut self, _: &Context, request: u64) -> u64 {
+        assert_ne!(request, POISON);
         std::thread::sleep(Duration::from_millis(CALLS[self.cluster][self.node].load(Ordering::SeqCst)));
         self.seen += request;
         self.seen
@@ -77,6 +80,7 @@ struct Cluster {
     nodes: Vec<SlowNode>,
     sync_ms: Vec<Arc<AtomicU64>>,
     delay_ms: Vec<Arc<AtomicU64>>,
+    waited: Waited,
     _directory: tempfile::TempDir,
 }
 
@@ -86,13 +90,14 @@ impl Cluster {
         let (network, directory) = (LocalNetwork::new(), tempfile::tempdir().unwrap());
         let members = (0..NODES).map(|node| format!("{node}=local:{node}")).collect::<Vec<_>>().join(",");
         let (mut nodes, mut sync_ms, mut delay_ms) = (Vec::new(), Vec::new(), Vec::new());
+        let waited = Waited::default();
         for node in 0..NODES {
             let (sync, delay) = (Arc::new(AtomicU64::new(SYNC_MS)), Arc::new(AtomicU64::new(0)));
             let model = Slow { cluster: number, node: usize::from(node), seen: 0 };
             let builder = Node::builder(node)
                 .data_dir(directory.path().join(node.to_string()))
                 .members(members.parse().unwrap())
-                .files(Arc::new(SlowFiles::new(sync.clone())))
+                .files(Arc::new(SlowFiles::new(sync.clone(), waited.clone())))
                 .transport(Distant::new(network.transport(), delay.clone()));
             nodes.push(builder.start(model).await.unwrap());
             sync_ms.push(sync);
@@ -101,7 +106,9 @@ impl Cluster {
         for node in &nodes {
             timeout(PATIENCE, node.ready()).await.expect("not ready in time").unwrap();
         }
-        Cluster { nodes, sync_ms, delay_ms, _directory: directory }
+        // Whoever starts a node waits for that.
+        waited.lock().unwrap().clear();
+        Cluster { nodes, sync_ms, delay_ms, waited, _directory: directory }
     }
 
     fn leader(&self) -> usize {
@@ -210,4 +217,21 @@ async fn a_leader_that_is_far_away_costs_the_ways_to_it_until_it_hands_over() {
         seen.push((before, through_it, after));
     }
     panic!("it costs the others too much: {seen:?}");
+}
+
+/// Whoever hands something in may take the driver's turn, but waits for no disk: not even for what is decided about a request that
+/// crashes models.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_but_a_nodes_own_threads_waits_for_its_disk() {
+    let cluster = Cluster::start(4).await;
+    for node in &cluster.nodes {
+        node.predict(1).within(PATIENCE).await.unwrap();
+    }
+    let poisoned = cluster.nodes[cluster.leader()].predict(POISON).within(PATIENCE).await;
+    assert!(matches!(poisoned, Err(PredictError::Quarantined { .. })), "{poisoned:?}");
+    for node in &cluster.nodes {
+        node.predict(1).within(PATIENCE).await.unwrap();
+    }
+    let waited = cluster.waited.lock().unwrap();
+    assert!(!waited.is_empty() && waited.iter().all(|thread| thread.starts_with("boat-")), "{waited:?}");
 }
