@@ -139,10 +139,9 @@ impl Taking {
     }
 }
 
-/// Tells Raft of a snapshot, and up to where the log is needed still: behind the older of those that are kept.
+/// Tells Raft of a snapshot, and up to where the log is needed no more.
 fn tell_taken(store: &SnapshotStore, shared: &Shared, newest: Kept) {
-    let kept = store.kept();
-    let cut_to = if kept.len() > 1 { kept.last().map_or(0, |oldest| oldest.name.index) } else { 0 };
+    let cut_to = store.cut_to();
     log::info!(
         "node {}: took a snapshot as of position {}, {} bytes",
         shared.node,

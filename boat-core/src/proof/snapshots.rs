@@ -1,6 +1,5 @@
 //! The snapshots of one node, in files.
 
-use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -53,10 +52,9 @@ impl Snapshots {
         self.store.kept().into_iter().next().map(KeptSnapshot::from)
     }
 
-    /// The entry of the oldest one that is kept; 0 while there is no more than one.
+    /// Up to where the log may be cut: behind the older of two; 0 while there is no more than one.
     pub fn cut_to(&self) -> u64 {
-        let kept = self.store.kept();
-        kept.last().filter(|_| kept.len() > 1).map_or(0, |oldest| oldest.name.index)
+        self.store.cut_to()
     }
 
     /// Writes a snapshot of an applier and the model behind it.
@@ -105,12 +103,6 @@ impl Snapshots {
     /// [`LogError::Corrupt`], [`LogError::Io`].
     pub fn restore(&self, limits: SessionLimits) -> Result<Option<(Applier, Vec<u8>)>, LogError> {
         let Some(newest) = self.store.newest() else { return Ok(None) };
-        let mut reader = self.store.reader(newest.index)?;
-        let applier = reader.applier(limits)?;
-        let (mut state, mut model) = (reader.predictor(), Vec::new());
-        // What is wrong is told by `finish`.
-        let _ = state.read_to_end(&mut model);
-        state.finish()?;
-        Ok(Some((applier, model)))
+        self.store.reader(newest.index)?.states(limits).map(Some)
     }
 }

@@ -2,7 +2,6 @@
 //! through the model.
 
 use std::collections::VecDeque;
-use std::io::Read;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -137,13 +136,9 @@ impl Replay {
         let accepts_old = context.options.mutant == Some(Mutant::AcceptOldSnapshot);
         let (Some(newest), Some(oldest)) = (kept.first(), kept.last()) else { return Ok(()) };
         let taken = if accepts_old { oldest } else { newest };
-        let mut reader = store.reader(taken.name.index)?;
-        self.applier = reader.applier(self.limits)?;
-        let (mut state, mut bytes) = (reader.predictor(), Vec::new());
-        // What is wrong is told by `finish`.
-        let _ = state.read_to_end(&mut bytes);
-        state.finish()?;
-        self.keep_model(&bytes)?;
+        let (applier, model) = store.reader(taken.name.index)?.states(self.limits)?;
+        self.applier = applier;
+        self.keep_model(&model)?;
         self.shadow = checker.frozen_at(newest.name.index).unwrap_or_default();
         self.skipped = newest.name.index;
         self.quarantine.restored(self.applier.position());

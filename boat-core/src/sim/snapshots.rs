@@ -145,9 +145,7 @@ impl Snapshots {
         match self.store.write(frozen) {
             Ok(newest) => {
                 context.count(Fault::SnapshotTaken);
-                let kept = self.store.kept();
-                let cut_to =
-                    if kept.len() > 1 { kept.last().map_or(0, |oldest| oldest.name.index) } else { 0 };
+                let cut_to = self.store.cut_to();
                 Ok(vec![Effect::Input(Input::SnapshotTaken { newest: newest.into(), cut_to })])
             }
             Err(error) if error.is_harmless() => Ok(Vec::new()),

@@ -1,6 +1,5 @@
 //! Snapshots under attack: see [`crate::fuzzing`].
 
-use std::io::Read as _;
 use std::path::Path;
 
 use super::section_checksum;
@@ -40,11 +39,7 @@ fn read(input: &[u8]) -> Result<(Said, Applier), Malformed> {
     let opened = SnapshotReader::open(&Inputs(input.to_vec()), Path::new("snapshot"));
     let mut reader = opened.map_err(|_| malformed)?;
     let about = reader.about().clone();
-    let applier = reader.applier(LIMITS).map_err(|_| malformed)?;
-    let (mut state, mut predictor) = (reader.predictor(), Vec::new());
-    // What is wrong is told by `finish`.
-    let _ = state.read_to_end(&mut predictor);
-    state.finish().map_err(|_| malformed)?;
+    let (applier, predictor) = reader.states(LIMITS).map_err(|_| malformed)?;
     let mut sections = Vec::new();
     let written = applier.write_state(&mut |tag, payload| {
         sections.push((tag, payload.to_vec()));

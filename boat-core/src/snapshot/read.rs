@@ -130,6 +130,20 @@ impl SnapshotReader {
         PredictorState { reader: self, section: Vec::new(), at: 0, ended: false, failed: None }
     }
 
+    /// The applier's state and, in memory, the predictor's.
+    ///
+    /// # Errors
+    /// [`LogError::Corrupt`], [`LogError::Io`].
+    #[cfg(any(test, feature = "sim", feature = "fuzzing"))]
+    pub(crate) fn states(&mut self, limits: SessionLimits) -> Result<(Applier, Vec<u8>), LogError> {
+        let applier = self.applier(limits)?;
+        let (mut predictor, mut bytes) = (self.predictor(), Vec::new());
+        // What is wrong is told by `finish`.
+        let _ = predictor.read_to_end(&mut bytes);
+        predictor.finish()?;
+        Ok((applier, bytes))
+    }
+
     /// Reads all that is left: which snapshot it is.
     ///
     /// # Errors

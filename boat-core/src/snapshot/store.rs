@@ -124,6 +124,13 @@ impl SnapshotStore {
         self.lock().kept.first().map(|kept| kept.name)
     }
 
+    /// Up to where the log may be cut: behind the older of two snapshots, for the case that the newest is damaged; 0 while there is
+    /// no more than one.
+    pub(crate) fn cut_to(&self) -> u64 {
+        let known = self.lock();
+        known.kept.last().filter(|_| known.kept.len() > 1).map_or(0, |oldest| oldest.name.index)
+    }
+
     /// Drops all: the state that they hold, up to this entry, has proved to be wrong.
     ///
     /// # Errors

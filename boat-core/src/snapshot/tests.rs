@@ -1,4 +1,3 @@
-use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -57,12 +56,7 @@ fn indexes(store: &SnapshotStore) -> Vec<u64> {
 
 /// Reads a snapshot as a start does: the applier's position and the predictor's state.
 fn read(store: &SnapshotStore, index: u64) -> Result<(u64, Vec<u8>), LogError> {
-    let mut reader = store.reader(index)?;
-    let applier = reader.applier(SessionLimits::default())?;
-    let (mut state, mut bytes) = (reader.predictor(), Vec::new());
-    // What is wrong is told by `finish`.
-    let _ = state.read_to_end(&mut bytes);
-    state.finish()?;
+    let (applier, bytes) = store.reader(index)?.states(SessionLimits::default())?;
     Ok((applier.position(), bytes))
 }
 

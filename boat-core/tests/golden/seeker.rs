@@ -29,16 +29,11 @@ impl Cluster {
     pub(crate) fn begin_anew(&mut self, node: NodeId, joins: bool) {
         self.end(node);
         *self.incarnations.entry(node).or_insert(1) += 1;
-        let list = if self.dials { self.list_of(node) } else { self.list() };
+        let list = self.list_of(node);
         let whereabouts = self.dials.then(|| Whereabouts::new(node, &list));
         let founding = Founding::new(node, self.member(node).birth, list, SessionLimits::default(), SEED);
         self.seekers.insert(node, Seeker { founding: founding.joining(joins), whereabouts });
         self.connect_with(node);
-    }
-
-    fn list(&self) -> MemberList {
-        let members = self.founders.members.values();
-        MemberList::new(members.map(|member| (member.raft_id.node(), member.address.clone()))).unwrap()
     }
 
     pub(crate) fn tick_seeker(&mut self, node: NodeId) {
@@ -107,7 +102,7 @@ impl Cluster {
         let answer = Introduction {
             birth: own.own.birth,
             // While a place is handed over it stands there twice.
-            members: MemberList::new(members).unwrap_or_else(|_| self.list()),
+            members: MemberList::new(members).unwrap_or_else(|_| self.list_of(node)),
             genesis: Some(genesis),
             asks: false,
         };
