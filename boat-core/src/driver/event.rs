@@ -1,5 +1,6 @@
 //! What wakes the driver.
 
+use super::waiters::Known;
 use crate::log::LogEntry;
 use crate::replica::{Input, OperationResult, ReadId, RequestId};
 use crate::transport::PeerEvent;
@@ -14,6 +15,8 @@ pub(crate) enum Event {
     Propose {
         /// What recognizes it.
         id: RequestId,
+        /// Who else may ask for it.
+        known: Known,
         /// The encoded request.
         encoded: bytes::Bytes,
         /// How long its client waits.

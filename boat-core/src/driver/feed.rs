@@ -119,6 +119,11 @@ impl Feed {
         self.lock().stopped
     }
 
+    /// How many bytes of entries wait in memory.
+    pub(super) fn bytes(&self) -> usize {
+        self.lock().bytes
+    }
+
     /// The last committed entry.
     pub(crate) fn committed(&self) -> u64 {
         self.lock().committed

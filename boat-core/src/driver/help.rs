@@ -3,7 +3,8 @@
 //! where a disk may be waited for; and where something is promised or decided about crashes, which is rare and has to be synced first,
 //! all that the turn came to is left to the driver's thread.
 //!
-//! Appliers that declare themselves quick run behind the turn, on the same thread. A driver's own thread runs none.
+//! Appliers that declare themselves quick run behind the turn, on the same thread, but for those of other nodes in this process that
+//! got more than a little to do: nobody here waits for their answers. A driver's own thread runs none.
 //!
 //! Nothing is left lying: an event is put into the inbox before somebody tries to have the driver, and whoever has it looks into
 //! the inbox again after giving it back.
@@ -21,6 +22,8 @@ use crate::Error;
 const TURNS_MAX: u32 = 16;
 /// How many drivers may be stepped within each other's turns, on a transport that delivers where it sends.
 const DEPTH_MAX: u32 = 8;
+/// The bytes of entries, at most, that are not worth waking another node's applier for.
+const NESTED_BYTES_MAX: usize = 1 << 10;
 
 /// What came of trying to help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,8 +49,9 @@ pub(super) fn help(driver: &Mutex<Driver>, inbox: &Inbox) -> Helped {
             held.end(Err(Error::Internal("the driver panicked; its message is above".to_owned())));
         }
         let has_ended = held.has_ended();
+        let runs_here = !level.is_nested() || held.bytes_to_apply() <= NESTED_BYTES_MAX;
         drop(held);
-        level.apply_later(applier, inbox);
+        level.apply_later(applier, inbox, runs_here);
         if has_ended {
             return Helped::Unfinished;
         }
@@ -86,11 +90,20 @@ impl Level {
         Level::enter()
     }
 
-    /// Lets the applier do what a turn brought it, once no turn is under way on this thread.
-    pub(super) fn apply_later(&self, applier: Option<Help>, inbox: &Inbox) {
+    /// Whether this is a turn within another node's.
+    fn is_nested(&self) -> bool {
+        DEPTH.get() > 1
+    }
+
+    /// Lets the applier do what a turn brought it, once no turn is under way on this thread. `runs_here`: on this thread, too, unless
+    /// it is a driver's.
+    fn apply_later(&self, applier: Option<Help>, inbox: &Inbox, runs_here: bool) {
         let Some(applier) = applier.filter(|_| !IS_DRIVERS.get()) else { return };
         APPLIERS.with_borrow_mut(|appliers| {
-            if !appliers.iter().any(|(known, _)| known.is_same(&applier)) {
+            if !runs_here {
+                // An earlier turn, which brought little, may have kept it for later.
+                appliers.retain(|(known, _)| !known.is_same(&applier));
+            } else if !appliers.iter().any(|(known, _)| known.is_same(&applier)) {
                 appliers.push((applier, inbox.clone()));
             }
         });

@@ -145,14 +145,19 @@ impl Lane {
     /// Wakes its own thread if it has something to do, whoever was about to help: they may be held up.
     pub(super) fn wake_held_back(&self) {
         if self.is_woken.load(SeqCst) {
-            lock(&self.thread).wake_by_ref();
+            self.thread_waker().wake();
         }
     }
 
     fn wake_thread(&self) {
         if self.helpers.load(SeqCst) == 0 && self.is_woken.swap(false, SeqCst) {
-            lock(&self.thread).wake_by_ref();
+            self.thread_waker().wake();
         }
+    }
+
+    /// To be woken without the lock: the thread may run at once, in the place of whoever wakes it, and takes that lock first.
+    fn thread_waker(&self) -> Waker {
+        lock(&self.thread).clone()
     }
 }
 

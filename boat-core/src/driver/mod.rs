@@ -52,7 +52,7 @@ pub(crate) use self::reception::FrontDesk;
 pub(crate) use self::shared::Shared;
 use self::snapshots::SnapshotThread;
 use self::transfer_thread::TransferThread;
-pub(crate) use self::waiters::{Reply, Waiters};
+pub(crate) use self::waiters::{Known, Reply, Waiters};
 #[cfg(any(test, feature = "sim"))]
 pub(crate) use self::whereabouts::Whereabouts;
 use crate::log::LogError;

@@ -38,6 +38,11 @@ impl Driver {
         self.around.shared.lanes.hold()
     }
 
+    /// How many bytes of entries wait for the applier.
+    pub(super) fn bytes_to_apply(&self) -> usize {
+        self.around.shared.feed.bytes()
+    }
+
     fn take_turn(&mut self, hand: Hand, ticks: bool) {
         let mut outputs = std::mem::take(&mut self.outputs);
         let result = self.run_turn(hand, ticks, &mut outputs);
@@ -119,7 +124,7 @@ impl Driver {
             Event::Peer(event) => self.on_peer_event(event, outputs),
             // All who waited for it were told a moment ago that it failed: it must not be applied after all.
             Event::Propose { id, .. } if self.failed && !self.around.shared.waiters.is_waiting(&id) => Ok(()),
-            Event::Propose { id, encoded, within } => {
+            Event::Propose { id, encoded, within, .. } => {
                 let (within_ticks, leader_within_ticks) =
                     (self.ticks(within), self.ticks(self.around.leader_wait.min(within)));
                 self.step(Input::Propose { id, encoded, within_ticks, leader_within_ticks }, outputs)

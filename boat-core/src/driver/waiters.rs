@@ -25,6 +25,15 @@ pub(crate) enum Reply {
     Stopped,
 }
 
+/// Who knows a request by name while somebody waits for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// Nobody but who asks: it was named a moment ago.
+    Here,
+    /// Others may ask for the same, here or at another node.
+    Elsewhere,
+}
+
 /// How often to look for those whose time is over although the driver has not said so.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
@@ -43,6 +52,7 @@ struct Waiting {
     first: Waiter,
     /// Those who asked for the same.
     more: Vec<Waiter>,
+    known: Known,
     bytes: usize,
 }
 
@@ -51,6 +61,10 @@ struct Table {
     waiting: RequestMap<Waiting>,
     mailboxes: Mailboxes,
     bytes: usize,
+    /// How many of them are [`Known::Elsewhere`].
+    known_elsewhere: usize,
+    /// Whether somebody's time ended here since the driver took what was handed in.
+    ended_overdue: bool,
     closed: bool,
 }
 
@@ -79,6 +93,7 @@ impl Waiters {
     pub(crate) fn wait(
         &self,
         id: &RequestId,
+        known: Known,
         bytes: usize,
         deadline: Option<Instant>,
     ) -> Result<oneshot::Receiver<Reply>, PredictError> {
@@ -98,16 +113,21 @@ impl Waiters {
             table.mailboxes.here(|runtime| drop(runtime.spawn(end_overdue(Arc::downgrade(&self.table)))));
         let waiter = Waiter { place, reply, deadline };
         table.bytes += bytes;
+        let mut elsewhere = usize::from(known == Known::Elsewhere);
         match table.waiting.entry(id.clone()) {
-            Entry::Occupied(known) => {
-                let known = known.into_mut();
-                known.bytes += bytes;
-                known.more.push(waiter);
+            Entry::Occupied(there) => {
+                let there = there.into_mut();
+                there.bytes += bytes;
+                there.more.push(waiter);
+                // Whoever asks for what waits already has heard of it.
+                elsewhere = usize::from(there.known == Known::Here);
+                there.known = Known::Elsewhere;
             }
             Entry::Vacant(place) => {
-                place.insert(Waiting { first: waiter, more: Vec::new(), bytes });
+                place.insert(Waiting { first: waiter, more: Vec::new(), known, bytes });
             }
         }
+        table.known_elsewhere += elsewhere;
         Ok(receiver)
     }
 
@@ -127,11 +147,15 @@ impl Waiters {
         table.mailboxes = mailboxes;
     }
 
-    /// Drops requests for which nobody waits: they were applied already, from another node's copy of the same.
+    /// Drops requests for which nobody waits: they were applied already, from another node's copy of the same, or their time is
+    /// over.
     pub(crate) fn retain_waiting(&self, events: &mut VecDeque<Event>) {
-        let table = self.lock();
+        let mut table = self.lock();
+        let look_at_all = std::mem::take(&mut table.ended_overdue);
         events.retain(|event| match event {
-            Event::Propose { id, .. } => table.waiting.contains(id),
+            Event::Propose { id, known, .. } if look_at_all || *known == Known::Elsewhere => {
+                table.waiting.contains(id)
+            }
             _ => true,
         });
     }
@@ -155,7 +179,9 @@ impl Waiters {
     /// to the driver still waits, and must not be forgotten with it.
     pub(crate) fn retain_done(&self, ids: &mut Vec<RequestId>) {
         let table = self.lock();
-        ids.retain(|id| !table.waiting.contains(id));
+        if table.known_elsewhere > 0 {
+            ids.retain(|id| !table.waiting.contains(id));
+        }
     }
 
     /// Whether nobody waits at all: true throughout a replay.
@@ -184,7 +210,7 @@ impl Waiters {
     pub(crate) fn close(&self) {
         let mut table = self.lock();
         table.closed = true;
-        table.bytes = 0;
+        (table.bytes, table.known_elsewhere) = (0, 0);
         for (_, waiting) in table.waiting.take_all() {
             waiting.reply(&Reply::Stopped);
         }
@@ -201,6 +227,7 @@ impl Table {
     fn take(&mut self, id: &RequestId) -> Option<Waiting> {
         let waiting = self.waiting.remove(id)?;
         self.bytes -= waiting.bytes;
+        self.known_elsewhere -= usize::from(waiting.known == Known::Elsewhere);
         Some(waiting)
     }
 
@@ -208,7 +235,7 @@ impl Table {
     fn end_overdue(&mut self, now: Instant) {
         let is_overdue = |waiter: &Waiter| waiter.deadline.is_some_and(|deadline| deadline <= now);
         let mut overdue = Vec::new();
-        let bytes = &mut self.bytes;
+        let (bytes, known_elsewhere) = (&mut self.bytes, &mut self.known_elsewhere);
         self.waiting.retain(|waiting| {
             overdue.extend(waiting.more.extract_if(.., |waiter| is_overdue(waiter)));
             if is_overdue(&waiting.first) {
@@ -216,12 +243,14 @@ impl Table {
                     Some(other) => overdue.push(std::mem::replace(&mut waiting.first, other)),
                     None => {
                         *bytes -= waiting.bytes;
+                        *known_elsewhere -= usize::from(waiting.known == Known::Elsewhere);
                         return false;
                     }
                 }
             }
             true
         });
+        self.ended_overdue |= !overdue.is_empty();
         // Dropping what somebody waits for tells him.
         drop(overdue);
     }
@@ -263,9 +292,9 @@ mod tests {
         let waiters = Waiters::new(10, 1_000);
         let id = RequestId::Opening(1);
         let within = |ms| Some(Instant::now() + Duration::from_millis(ms));
-        let first = waiters.wait(&id, 10, within(1_000)).unwrap();
-        let second = waiters.wait(&id, 10, within(3_000)).unwrap();
-        let third = waiters.wait(&id, 10, None).unwrap();
+        let first = waiters.wait(&id, Known::Elsewhere, 10, within(1_000)).unwrap();
+        let second = waiters.wait(&id, Known::Elsewhere, 10, within(3_000)).unwrap();
+        let third = waiters.wait(&id, Known::Elsewhere, 10, None).unwrap();
         let asked = Instant::now();
         assert!(first.await.is_err());
         assert!((1_000..1_500).contains(&asked.elapsed().as_millis()));
@@ -281,12 +310,60 @@ mod tests {
     async fn all_who_asked_for_the_same_are_told_and_one_may_go() {
         let waiters = Waiters::new(10, 1_000);
         let id = RequestId::Opening(1);
-        let first = waiters.wait(&id, 10, None).unwrap();
-        let second = waiters.wait(&id, 10, None).unwrap();
+        let first = waiters.wait(&id, Known::Elsewhere, 10, None).unwrap();
+        let second = waiters.wait(&id, Known::Elsewhere, 10, None).unwrap();
         assert!(!waiters.withdraw(&id));
         assert!(second.await.is_err());
         waiters.close();
         assert!(matches!(first.await, Ok(Reply::Stopped)));
-        assert!(matches!(waiters.wait(&id, 10, None), Err(PredictError::Stopped)));
+        assert!(matches!(waiters.wait(&id, Known::Elsewhere, 10, None), Err(PredictError::Stopped)));
+    }
+
+    /// The events of these requests, as their clients hand them in.
+    fn events(requests: &[(RequestId, Known)]) -> VecDeque<Event> {
+        let propose = |(id, known): &(RequestId, Known)| Event::Propose {
+            id: id.clone(),
+            known: *known,
+            encoded: bytes::Bytes::new(),
+            within: Duration::from_secs(1),
+        };
+        requests.iter().map(propose).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_nobody_waits_for_any_more_is_not_proposed() {
+        let waiters = Waiters::new(10, 1_000);
+        let requests = [
+            (RequestId::Opening(1), Known::Here),
+            (RequestId::Opening(2), Known::Elsewhere),
+            (RequestId::Opening(3), Known::Elsewhere),
+        ];
+        let deadline = Some(Instant::now() + Duration::from_secs(1));
+        let wait = |(id, known): &(RequestId, Known)| waiters.wait(id, *known, 10, deadline).unwrap();
+        let receivers: Vec<_> = requests.iter().map(wait).collect();
+        waiters.fail(&RequestId::Opening(2), Failure::NoLeader);
+        let mut handed_in = events(&requests);
+        waiters.retain_waiting(&mut handed_in);
+        assert_eq!(handed_in.len(), 2, "the second was answered");
+        for receiver in receivers {
+            let _ = receiver.await;
+        }
+        let mut handed_in = events(&requests[..1]);
+        waiters.retain_waiting(&mut handed_in);
+        assert!(handed_in.is_empty(), "the first waited too long");
+        assert_eq!(waiters.lock().known_elsewhere, 0);
+    }
+
+    #[tokio::test]
+    async fn who_asks_again_is_not_forgotten_with_the_first_answer() {
+        let waiters = Waiters::new(10, 1_000);
+        let ids = [RequestId::Opening(1), RequestId::Opening(2)];
+        let first = ids.each_ref().map(|id| waiters.wait(id, Known::Here, 10, None).unwrap());
+        ids.iter().for_each(|id| waiters.fail(id, Failure::NoLeader));
+        let again = waiters.wait(&ids[1], Known::Elsewhere, 10, None).unwrap();
+        let mut answered = ids.to_vec();
+        waiters.retain_done(&mut answered);
+        assert_eq!(answered, ids[..1]);
+        drop((first, again));
     }
 }

@@ -1,9 +1,12 @@
 //! A node: the handle that everything else holds.
 
 mod answer;
+mod asked;
 mod builder;
 mod client;
+mod handing_in;
 mod members;
+mod opening;
 mod outcome;
 mod predict;
 mod quarantine;

@@ -5,7 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::predict::{Asked, answer};
+use super::asked::Asked;
+use super::predict::answer;
 use super::session::{RetryKey, SessionToken};
 use super::{Answer, Node, Predict, QueryAnswer, Raw, Read};
 use crate::http::{IdempotencyKey, Identity, MetricsText, OpenedSession, Service, SessionPlace};
@@ -44,7 +45,7 @@ impl Service for Node {
                 return Predict::<Raw>::new(&self.inner, kind, Ok(body)).within(within).checked().await;
             }
         };
-        let asked = Asked::new(&self.inner, kind, body, within);
+        let mut asked = Asked::new(&self.inner, kind, body, within);
         asked.ask_in_place(&place).await
     }
 
@@ -128,7 +129,7 @@ impl Service for Node {
 
 impl Asked<'_> {
     /// Asks under the number that a client gives the request in its session.
-    async fn ask_in_place(self, place: &SessionPlace) -> Result<Answer<Bytes>, PredictError> {
+    async fn ask_in_place(&mut self, place: &SessionPlace) -> Result<Answer<Bytes>, PredictError> {
         self.check_length()?;
         let SessionPlace { token, sequence, lowest_unanswered } = place;
         let invalid = |why: String| PredictError::Invalid(why);

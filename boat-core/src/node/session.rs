@@ -61,6 +61,9 @@ impl Open {
 
 /// Gives out the numbers of one session.
 pub(super) trait Numbers: Send + Sync {
+    /// The next request's place; `None` when too many have no answer, or when a session has to be opened first.
+    fn next(&self) -> Option<(RetryKey, Origin)>;
+
     /// The client has its answer, or will not ask again.
     fn answered(&self, request: SessionRequest);
 }
@@ -77,16 +80,15 @@ impl ClientNumbers {
     fn lock(&self) -> MutexGuard<'_, Open> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    /// The next request's place; `None` when the window is full.
-    pub(super) fn next(&self) -> Option<(RetryKey, Origin)> {
+impl Numbers for ClientNumbers {
+    fn next(&self) -> Option<(RetryKey, Origin)> {
         let mut open = self.lock();
         let outcomes_max = open.outcomes_max;
         open.take(outcomes_max)
     }
-}
 
-impl Numbers for ClientNumbers {
     fn answered(&self, request: SessionRequest) {
         self.lock().answered(request);
     }
@@ -109,17 +111,6 @@ impl FrontendSession {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next request's place; `None` when a session has to be opened first.
-    pub(super) fn next(&self) -> Option<(RetryKey, Origin)> {
-        let mut state = self.lock();
-        let open = state.current.as_mut()?;
-        let next = open.take(open.outcomes_max / 2);
-        if next.is_none() {
-            state.current = None;
-        }
-        next
-    }
-
     /// Whether there is a session to go on in.
     pub(super) fn is_open(&self) -> bool {
         self.lock().current.is_some()
@@ -140,6 +131,16 @@ impl FrontendSession {
 }
 
 impl Numbers for FrontendSession {
+    fn next(&self) -> Option<(RetryKey, Origin)> {
+        let mut state = self.lock();
+        let open = state.current.as_mut()?;
+        let next = open.take(open.outcomes_max / 2);
+        if next.is_none() {
+            state.current = None;
+        }
+        next
+    }
+
     fn answered(&self, request: SessionRequest) {
         if let Some(open) = self.lock().current.as_mut() {
             open.answered(request);
