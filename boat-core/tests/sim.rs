@@ -38,6 +38,12 @@ fn a_node_that_nobody_tells_of_its_place_is_put_there() {
     sound(211_843);
 }
 
+/// A node was removed while it lay without power, and all that it knew the addresses of had moved or left when it came back.
+#[test]
+fn a_removed_node_that_finds_nobody_is_ended_by_hand() {
+    sound(311_755);
+}
+
 /// Replays the seed in `BOAT_SEED`, telling everything; does nothing without one.
 #[test]
 fn replay_seed() {

@@ -18,6 +18,8 @@ const LOOK_MS: u64 = 20;
 const TIMEOUTS_MAX: u64 = 10;
 /// How often the operator looks for nodes whose places are held at other addresses, in milliseconds.
 const SETTLE_MS: u64 = 500;
+/// For how long whoever was removed may look for somebody who tells it, in milliseconds.
+const FORGOTTEN_MS: u64 = 10_000;
 /// How long it may take until all nodes are alike, lost disks replaced, in milliseconds.
 const ALIKE_MS_MAX: u64 = 30_000;
 
@@ -88,6 +90,9 @@ impl World {
         if since_ms % SETTLE_MS < LOOK_MS {
             self.settle_places();
             self.remove_blocking();
+            if since_ms >= FORGOTTEN_MS {
+                self.end_forgotten();
+            }
         }
         let Some(healing) = &mut self.healing else { return Ok(false) };
         let passed_ms = self.context.now_ms - healing.began_ms;

@@ -130,6 +130,24 @@ impl World {
         }
     }
 
+    /// Once the faults are over: whoever was removed and finds nobody who could tell it is ended by hand. All that it knew the
+    /// addresses of have moved or left since (seed 311755).
+    pub(super) fn end_forgotten(&mut self) {
+        let Some(members) = self.latest_membership() else { return };
+        let is_voter = |node: &Node| node.running().is_some_and(|running| members.is_voter(running.raft_id));
+        let voters: BTreeSet<NodeId> =
+            self.nodes.values().filter(|node| is_voter(node)).map(|node| node.id).collect();
+        let forgotten = self.nodes.values().filter(|node| {
+            node.running().is_some_and(|running| {
+                members.removed.contains(&running.raft_id)
+                    && running.replica.connected().iter().all(|peer| !voters.contains(peer))
+            })
+        });
+        for node in forgotten.map(|node| node.id).collect::<Vec<_>>() {
+            self.die(node, Death::Kill);
+        }
+    }
+
     /// The nodes with damaged directories for which a leader waits before it quarantines a request: they do not know what they
     /// have answered.
     pub(super) fn blocking(&self) -> Vec<NodeId> {
