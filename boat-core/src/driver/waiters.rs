@@ -63,7 +63,7 @@ struct Table {
     bytes: usize,
     /// How many of them are [`Known::Elsewhere`].
     known_elsewhere: usize,
-    /// Whether somebody's time ended here since the driver took what was handed in.
+    /// Whether a request lost the last who waited for it here, without an answer, since the driver took what was handed in.
     ended_overdue: bool,
     closed: bool,
 }
@@ -234,7 +234,7 @@ impl Table {
     /// Ends the wait of those whose time is over.
     fn end_overdue(&mut self, now: Instant) {
         let is_overdue = |waiter: &Waiter| waiter.deadline.is_some_and(|deadline| deadline <= now);
-        let mut overdue = Vec::new();
+        let (mut overdue, before) = (Vec::new(), self.waiting.len());
         let (bytes, known_elsewhere) = (&mut self.bytes, &mut self.known_elsewhere);
         self.waiting.retain(|waiting| {
             overdue.extend(waiting.more.extract_if(.., |waiter| is_overdue(waiter)));
@@ -250,7 +250,7 @@ impl Table {
             }
             true
         });
-        self.ended_overdue |= !overdue.is_empty();
+        self.ended_overdue |= self.waiting.len() < before;
         // Dropping what somebody waits for tells him.
         drop(overdue);
     }
