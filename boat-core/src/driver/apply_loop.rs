@@ -3,8 +3,11 @@
 //! A restart, a lost backend and normal service are one loop: a predictor that is fresh or comes from a snapshot, and the log
 //! behind that.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::futures::Notified;
@@ -319,11 +322,17 @@ impl<P: Predictor> ApplyLoop<P> {
     ) -> Result<(), End> {
         let mut outcomes = Vec::with_capacity(calls.len());
         let shared = self.shared.clone();
-        let predicted = tokio::time::timeout(self.call_limit, self.predictor.predict(calls, &mut outcomes));
-        let result = tokio::select! {
-            biased;
-            result = predicted => result,
-            () = shared.feed.stopped() => return Err(End::Stopped),
+        let result = {
+            let mut predicted = pin!(self.predictor.predict(calls, &mut outcomes));
+            // Most models answer where they are asked. A timer would cost more than some of them.
+            match poll_fn(|context| Poll::Ready(predicted.as_mut().poll(context))).await {
+                Poll::Ready(result) => Ok(result),
+                Poll::Pending => tokio::select! {
+                    biased;
+                    result = tokio::time::timeout(self.call_limit, predicted) => result,
+                    () = shared.feed.stopped() => return Err(End::Stopped),
+                },
+            }
         };
         let (given, asked) = (outcomes.len(), calls.len());
         let suspects = keeper::suspects(calls, given);

@@ -169,7 +169,7 @@ impl Driver {
         let replica = &self.replica;
         let shared = &self.around.shared;
         let takes_help = replica.is_leader() || !self.log.may_wait();
-        shared.inbox.set(replica.has_entry_in_flight(), takes_help);
+        shared.inbox.set(replica.has_entry_in_flight(), takes_help, replica.settled());
         shared.publish_consensus(replica, &self.around.genesis);
         if self.has_ticked && shared.wellbeing.found(replica) {
             shared.changed();

@@ -55,7 +55,7 @@ pub(super) fn help(driver: &Mutex<Driver>, inbox: &Inbox) -> Helped {
         if has_ended {
             return Helped::Unfinished;
         }
-        if inbox.is_empty() {
+        if inbox.is_quiet() {
             return Helped::Done;
         }
     }

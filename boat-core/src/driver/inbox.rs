@@ -7,7 +7,8 @@ use std::time::Instant;
 use super::help::{self, Helped, Promise};
 use super::{Driver, Event};
 use crate::apply::Applied;
-use crate::replica::RequestId;
+use crate::replica::{RequestId, Settled};
+use crate::transport::{ConsensusKind, ConsensusMessage, PeerEvent, PeerMessage};
 
 /// How many events from outside (peers and clients) may wait. More are dropped: peers repeat, clients are told.
 const OUTSIDE_EVENTS_MAX: usize = 16_384;
@@ -21,6 +22,10 @@ struct Queue {
     /// Requests of this node that were answered. As many at most as may wait.
     answered: Vec<RequestId>,
     outside: usize,
+    /// How many of the events can wait for another, or for the next tick.
+    unhurried: usize,
+    /// What followers need not confirm at once.
+    settled: Option<Settled>,
     /// Whether a client's request waits for the next other event instead of waking the driver. On while an entry is in
     /// flight: the request travels with the next one, and cannot leave before this one is committed.
     requests_wait: bool,
@@ -40,6 +45,22 @@ struct Parts {
     queue: Mutex<Queue>,
     arrived: Condvar,
     driver: OnceLock<Weak<Mutex<Driver>>>,
+}
+
+impl Queue {
+    fn is_quiet(&self) -> bool {
+        self.events.len() == self.unhurried
+    }
+}
+
+/// Whether a follower says that it has all of a log that is settled. It says so of each entry once more when it hears that the entry
+/// is committed.
+fn confirms(event: &Event, settled: Settled) -> bool {
+    let Event::Peer(PeerEvent::Message { message: PeerMessage::Consensus(message), .. }) = event else {
+        return false;
+    };
+    let ConsensusMessage { kind, term, index, reject, .. } = **message;
+    kind == ConsensusKind::AppendResponse && !reject && Settled { term, index } == settled
 }
 
 /// The driver's inbox. Events from within (a write is durable, requests were applied) are bounded by what the driver itself
@@ -128,8 +149,13 @@ impl Inbox {
             return false;
         }
         queue.outside += 1;
+        let is_unhurried = queue.settled.is_some_and(|settled| confirms(&event, settled));
         queue.events.push_back(event);
-        self.help_or_wake(queue);
+        if is_unhurried {
+            queue.unhurried += 1;
+        } else {
+            self.help_or_wake(queue);
+        }
         true
     }
 
@@ -156,7 +182,7 @@ impl Inbox {
     /// Waits until something is there, or until `deadline`.
     pub(crate) fn wait(&self, deadline: Instant) {
         let mut queue = self.lock();
-        while queue.events.is_empty() && !queue.called {
+        while queue.is_quiet() && !queue.called {
             #[expect(clippy::disallowed_methods, reason = "the driver's wait for its next tick")]
             let now = Instant::now();
             let Some(left) = deadline.checked_duration_since(now).filter(|left| !left.is_zero()) else {
@@ -178,21 +204,21 @@ impl Inbox {
     /// Takes all events that are there.
     pub(crate) fn take(&self, taken: &mut VecDeque<Event>) {
         let mut queue = self.lock();
-        queue.outside = 0;
+        (queue.outside, queue.unhurried) = (0, 0);
         queue.is_promised = false;
         std::mem::swap(&mut queue.events, taken);
     }
 
-    /// Whether nothing waits.
-    pub(super) fn is_empty(&self) -> bool {
-        self.lock().events.is_empty()
+    /// Whether nothing waits that needs a turn.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.lock().is_quiet()
     }
 
-    /// Says whether clients' requests wait for another event, and whether whoever hands something in may take the driver's
-    /// turn.
-    pub(crate) fn set(&self, requests_wait: bool, takes_help: bool) {
+    /// Says whether clients' requests wait for another event, whether whoever hands something in may take the driver's turn, and
+    /// what followers need not confirm at once.
+    pub(crate) fn set(&self, requests_wait: bool, takes_help: bool, settled: Option<Settled>) {
         let mut queue = self.lock();
-        (queue.requests_wait, queue.takes_help) = (requests_wait, takes_help);
+        (queue.requests_wait, queue.takes_help, queue.settled) = (requests_wait, takes_help, settled);
     }
 
     /// Takes no more events; returns what is left.
@@ -200,5 +226,38 @@ impl Inbox {
         let mut queue = self.lock();
         queue.closed = true;
         std::mem::take(&mut queue.events)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{NodeId, RaftId};
+
+    fn acknowledged(term: u64, index: u64, reject: bool) -> Event {
+        let (from, to) = (RaftId(1), RaftId(2));
+        let bare = ConsensusMessage::bare(ConsensusKind::AppendResponse, from, to, term);
+        let message = PeerMessage::Consensus(Box::new(ConsensusMessage { index, reject, ..bare }));
+        Event::Peer(PeerEvent::Message { from: NodeId(1), from_raft_id: Some(from), message })
+    }
+
+    #[test]
+    fn what_is_known_already_needs_no_turn_and_comes_with_the_next() {
+        let inbox = Inbox::default();
+        for (term, index, reject) in [(3, 8, false), (4, 7, false), (3, 6, false), (3, 7, true)] {
+            inbox.set(false, false, Some(Settled { term: 3, index: 7 }));
+            assert!(inbox.offer(acknowledged(3, 7, false)));
+            assert!(inbox.is_quiet());
+            assert!(inbox.offer(acknowledged(term, index, reject)));
+            assert!(!inbox.is_quiet(), "{term} {index} {reject}");
+            let mut taken = VecDeque::new();
+            inbox.take(&mut taken);
+            assert_eq!(taken.len(), 2);
+            assert!(inbox.is_quiet());
+            inbox.set(false, false, None);
+            assert!(inbox.offer(acknowledged(3, 7, false)));
+            assert!(!inbox.is_quiet());
+            inbox.take(&mut VecDeque::new());
+        }
     }
 }

@@ -124,6 +124,13 @@ pub enum Input {
     HandOver,
 }
 
+/// See [`Replica::settled`](super::Replica::settled).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Settled {
+    pub(crate) term: u64,
+    pub(crate) index: u64,
+}
+
 /// Something to do. Outputs are carried out in order; [`Output::Append`]s may run while later outputs are carried out.
 #[derive(Debug)]
 pub enum Output {

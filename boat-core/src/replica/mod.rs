@@ -31,6 +31,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use raft::{RawNode, StateRole};
 
+pub(crate) use self::interface::Settled;
 pub use self::interface::{Fatal, Input, Output};
 use self::leave::Leaving;
 use self::members::Joiner;
@@ -461,6 +462,15 @@ impl Replica {
     /// Whether an entry proposed here is not committed yet: what is proposed now waits for it.
     pub fn has_entry_in_flight(&self) -> bool {
         self.is_leader() && self.in_flight_index > self.commit()
+    }
+
+    /// Where a leader's log ends, in which term, if all of it is committed and leadership stays here. That a follower has all of it,
+    /// too, changes nothing then which could not wait for the next tick.
+    pub(crate) fn settled(&self) -> Option<Settled> {
+        let raft = &self.raw.raft;
+        let (term, index) = (raft.term, raft.raft_log.last_index());
+        let settled = self.is_leader() && raft.raft_log.committed == index && raft.lead_transferee.is_none();
+        settled.then_some(Settled { term, index })
     }
 
     /// An index behind which nothing is missing: the commit, once it lies in the current leader's own term.
