@@ -233,10 +233,11 @@ mod tests {
                 }
                 let brought = self.brought.swap(0, SeqCst);
                 assert!(brought < 1_000_000, "the counter breaks");
-                self.counted.fetch_add(brought, SeqCst);
+                // Before the count that tests wait for.
                 if std::thread::current().name() == Some("counter") {
                     self.counted_there.fetch_add(brought, SeqCst);
                 }
+                self.counted.fetch_add(brought, SeqCst);
                 changed.await;
             }
         }
