@@ -31,7 +31,7 @@ impl Driver {
                 Output::Failed { .. } => {}
                 Output::Membership(membership) => {
                     self.addresses.set_membership(&membership);
-                    self.around.shared.memberships.push(membership.clone());
+                    self.around.shared.memberships.push(*membership);
                     self.open_feed();
                 }
                 // What is promised or decided about crashes is rare enough to wait for: it must be durable before what

@@ -25,7 +25,7 @@ const INLINE_BYTES_MAX: usize = 256 << 10;
 #[derive(Debug)]
 pub(crate) struct Write {
     pub(crate) mark: u64,
-    pub(crate) write: LogWrite,
+    pub(crate) write: Box<LogWrite>,
     pub(crate) sync: bool,
 }
 

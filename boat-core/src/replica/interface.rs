@@ -66,7 +66,7 @@ pub enum Input {
     /// A snapshot was taken here, and is the newest.
     SnapshotTaken {
         /// Which one.
-        newest: KeptSnapshot,
+        newest: Box<KeptSnapshot>,
         /// Up to here nothing is needed of the log, should the newest prove damaged.
         cut_to: u64,
     },
@@ -93,7 +93,7 @@ pub enum Input {
         /// Which snapshot.
         snapshot: SnapshotName,
         /// What it holds; `None` when it was not the one that was offered, and was dropped.
-        kept: Option<KeptSnapshot>,
+        kept: Option<Box<KeptSnapshot>>,
     },
     /// May this node's disk be wiped? Answered by [`Output::MayLeave`].
     MayLeave {
@@ -146,7 +146,7 @@ pub enum Output {
         /// What to say it is durable by; rising.
         mark: u64,
         /// What to write.
-        write: LogWrite,
+        write: Box<LogWrite>,
         /// Whether it must be synced; if not it only rides along, and is answered as soon as it is written.
         sync: bool,
     },
@@ -207,7 +207,7 @@ pub enum Output {
     FinishSnapshot(SnapshotName),
     /// The snapshot that arrived is where the log begins now, durably: the applier goes on from it, and other snapshots are
     /// of no use any more.
-    Installed(KeptSnapshot),
+    Installed(Box<KeptSnapshot>),
     /// A waiting request gets no outcome.
     Failed {
         /// Which one.
@@ -225,7 +225,7 @@ pub enum Output {
     /// No leader confirmed in time what this read must see.
     ReadFailed(ReadId),
     /// The membership changed: peers and their addresses.
-    Membership(Membership),
+    Membership(Box<Membership>),
     /// A node may be reached at this address, whatever else is known of it.
     Reach {
         /// The node.

@@ -19,6 +19,7 @@ mod pending;
 mod persist;
 mod poison;
 mod reads;
+mod recent;
 mod recover;
 mod reports;
 mod request_map;
@@ -226,13 +227,13 @@ impl Replica {
             Input::Persisted(mark) => self.on_persisted(mark, outputs)?,
             Input::Answered(ids) => self.answered(&ids),
             Input::Fetched { low, entries } => self.on_fetched(low, entries),
-            Input::SnapshotTaken { newest, cut_to } => self.on_snapshot_taken(newest, cut_to, outputs),
+            Input::SnapshotTaken { newest, cut_to } => self.on_snapshot_taken(*newest, cut_to, outputs),
             Input::SnapshotRead { to, snapshot, offset, bytes } => {
                 self.on_snapshot_read(to, snapshot, offset, bytes, outputs);
             }
             Input::SnapshotWritten { snapshot, bytes } => self.on_snapshot_written(snapshot, bytes, outputs),
             Input::SnapshotFinished { snapshot, kept } => {
-                self.on_snapshot_finished(snapshot, kept, outputs);
+                self.on_snapshot_finished(snapshot, kept.map(|kept| *kept), outputs);
             }
             Input::MayLeave { within_ticks } => self.on_may_leave(within_ticks, outputs),
             Input::Operate { token, operation, within_ticks } => {

@@ -153,7 +153,7 @@ impl Replica {
         let mark = self.next_mark;
         self.next_mark += 1;
         self.commit_dirty_tick = None;
-        outputs.push(Output::Append { mark, write, sync });
+        outputs.push(Output::Append { mark, write: Box::new(write), sync });
         mark
     }
 
@@ -194,8 +194,8 @@ impl Replica {
         self.handed = kept.name.index;
         self.raw.advance_apply_to(self.handed);
         self.doubt_up_to(kept.membership.index);
-        outputs.push(Output::Membership(kept.membership.clone()));
-        outputs.push(Output::Installed(kept));
+        outputs.push(Output::Membership(Box::new(kept.membership.clone())));
+        outputs.push(Output::Installed(Box::new(kept)));
         // What waits may have been applied within the snapshot: asked again, it is answered from there.
         self.pending.send_all_again();
     }
@@ -220,7 +220,7 @@ impl Replica {
         self.membership = changing.membership.clone();
         self.doubt_up_to(self.membership.index);
         self.forget_joiners(&changing.change);
-        outputs.push(Output::Membership(changing.membership));
+        outputs.push(Output::Membership(Box::new(changing.membership)));
         if let Some(entry) = self.committed.pop_front() {
             self.hand_over_entries(vec![entry], outputs);
         }

@@ -1,12 +1,12 @@
 //! What Raft reads: the recent entries in memory, the terms of all others, and a way to ask for what is only on disk.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
 
 use raft::eraftpb::{ConfState, Entry, HardState as RaftHardState, Snapshot};
 use raft::{GetEntriesContext, RaftState, Storage, StorageError};
 
 use super::message::{entry_of_log, entry_to_log};
+use super::recent::Recent;
 use super::{KeptSnapshot, ReplicaStart};
 use crate::log::{HardState, LogEntry, LogStart};
 use crate::{Membership, RaftId};
@@ -37,7 +37,7 @@ struct Fetches {
     /// Handed out, and waiting for their entries.
     underway: Vec<Wanted>,
     /// Here: served once, then dropped.
-    arrived: Option<Vec<Entry>>,
+    arrived: Option<Vec<LogEntry>>,
 }
 
 /// Raft's view of the log, in memory. The log itself is written by somebody else, from the replica's outputs.
@@ -52,10 +52,8 @@ pub(super) struct Store {
     /// Where each term begins: (first index, term), rising in both.
     term_starts: Vec<(u64, u64)>,
     last_index: u64,
-    /// The last entries, contiguous up to `last_index`.
-    recent: VecDeque<Entry>,
-    recent_bytes: usize,
-    recent_bytes_max: usize,
+    /// The last entries, up to `last_index`.
+    recent: Recent,
     /// Who lacks more bytes than these is far behind.
     far_bytes: usize,
     fetches: RefCell<Fetches>,
@@ -71,34 +69,24 @@ impl Store {
             snapshot,
             term_starts,
             last_index,
-            recent: VecDeque::new(),
-            recent_bytes: 0,
-            recent_bytes_max,
+            recent: Recent::new(recent_bytes_max),
             far_bytes: command_bytes_max.max(FAR_BYTES_MIN),
             fetches: RefCell::default(),
         };
-        for entry in tail {
-            store.recent_bytes += entry.data.len();
-            store.recent.push_back(entry_of_log(&entry));
-        }
+        tail.into_iter().for_each(|entry| store.recent.push(entry));
         store
     }
 
     /// Takes entries that Raft appended; a first index at or below the last one replaces what stood there and behind.
     pub(super) fn append(&mut self, entries: &[Entry]) {
         let Some(first) = entries.first() else { return };
-        while self.recent.back().is_some_and(|entry| entry.index >= first.index) {
-            if let Some(replaced) = self.recent.pop_back() {
-                self.recent_bytes -= bytes_of(&replaced);
-            }
-        }
+        self.recent.truncate(first.index);
         self.term_starts.retain(|(start, _)| *start < first.index);
         for entry in entries {
             if self.term_starts.last().is_none_or(|(_, term)| *term != entry.term) {
                 self.term_starts.push((entry.index, entry.term));
             }
-            self.recent_bytes += bytes_of(entry);
-            self.recent.push_back(entry.clone());
+            self.recent.push(entry_to_log(entry));
             self.last_index = entry.index;
         }
     }
@@ -106,11 +94,7 @@ impl Store {
     /// The log begins behind `start` now, an entry that it holds: what stands before is let go of.
     pub(super) fn cut(&mut self, start: LogStart) {
         self.start = start;
-        while self.recent.front().is_some_and(|entry| entry.index <= start.index) {
-            if let Some(old) = self.recent.pop_front() {
-                self.recent_bytes -= bytes_of(&old);
-            }
-        }
+        self.recent.cut(start.index);
         let behind = self.term_starts.partition_point(|(first, _)| *first <= start.index);
         self.term_starts.drain(..behind.saturating_sub(1));
     }
@@ -121,7 +105,6 @@ impl Store {
         self.last_index = kept.name.index;
         self.term_starts = vec![(kept.name.index, kept.name.term)];
         self.recent.clear();
-        self.recent_bytes = 0;
         self.conf_state = conf_state_of(&kept.membership);
         self.snapshot = Some(kept);
     }
@@ -138,13 +121,7 @@ impl Store {
 
     /// Lets go of old entries past the bound on memory; those above `keep_above` stay whatever they take.
     pub(super) fn trim(&mut self, keep_above: u64) {
-        while self.recent_bytes > self.recent_bytes_max
-            && self.recent.front().is_some_and(|entry| entry.index <= keep_above)
-        {
-            if let Some(old) = self.recent.pop_front() {
-                self.recent_bytes -= bytes_of(&old);
-            }
-        }
+        self.recent.trim(keep_above);
     }
 
     pub(super) fn term_at(&self, index: u64) -> Option<u64> {
@@ -172,7 +149,7 @@ impl Store {
         let fetches = self.fetches.get_mut();
         let place = fetches.underway.iter().position(|wanted| wanted.low == low)?;
         let mut wanted = fetches.underway.swap_remove(place);
-        fetches.arrived = Some(entries.iter().map(entry_of_log).collect());
+        fetches.arrived = Some(entries);
         wanted.context.take()
     }
 
@@ -182,7 +159,7 @@ impl Store {
     }
 
     fn first_recent(&self) -> u64 {
-        self.recent.front().map_or(self.last_index + 1, |entry| entry.index)
+        self.recent.first_index().unwrap_or(self.last_index + 1)
     }
 
     fn fetched(&self, low: u64, high: u64, bytes_max: u64) -> Option<Vec<Entry>> {
@@ -221,9 +198,8 @@ impl Store {
     /// Whether whoever needs the entries from `low` on, which memory holds, is far behind.
     fn is_far_behind(&self, low: u64) -> bool {
         let mut bytes = 0;
-        let behind = self.recent.iter().rev().take_while(|entry| entry.index >= low);
-        behind.map(bytes_of).any(|next| {
-            bytes += next;
+        self.recent.from(low).any(|entry| {
+            bytes += entry.data.len();
             bytes > self.far_bytes
         })
     }
@@ -257,9 +233,7 @@ impl Storage for Store {
                 self.want(low, low, bytes_max, context);
                 return Err(raft::Error::Store(StorageError::LogTemporarilyUnavailable));
             }
-            let skip = usize::try_from(low - first).unwrap_or(usize::MAX);
-            let range = self.recent.iter().skip(skip).take_while(|entry| entry.index < high);
-            return Ok(limit(range, bytes_max));
+            return Ok(limit(self.recent.from(low).take_while(|entry| entry.index < high), bytes_max));
         }
         if low <= self.start.index {
             return Err(raft::Error::Store(StorageError::Compacted));
@@ -302,20 +276,16 @@ impl Storage for Store {
     }
 }
 
-fn bytes_of(entry: &Entry) -> usize {
-    entry.data.len() + entry.context.len()
-}
-
 /// The first entries, at least one, that take no more than `bytes_max` together.
-fn limit<'a>(entries: impl Iterator<Item = &'a Entry>, bytes_max: u64) -> Vec<Entry> {
+fn limit<'a>(entries: impl Iterator<Item = &'a LogEntry>, bytes_max: u64) -> Vec<Entry> {
     let mut bytes = 0_u64;
     let mut found = Vec::new();
     for entry in entries {
-        bytes += bytes_of(entry) as u64;
+        bytes += entry.data.len() as u64;
         if bytes > bytes_max && !found.is_empty() {
             break;
         }
-        found.push(entry.clone());
+        found.push(entry_of_log(entry));
     }
     found
 }

@@ -37,7 +37,7 @@ impl Running {
             }
             Output::Append { mark, write, sync } => {
                 self.note_start(context, write.start);
-                self.writer.push(checker, mark, write, sync);
+                self.writer.push(checker, mark, *write, sync);
                 if context.options.mutant == Some(Mutant::SendEarly) {
                     effects.push(Effect::Input(Input::Persisted(mark)));
                 }
@@ -72,7 +72,7 @@ impl Running {
                 self.members_as_of = membership.index;
                 let node = self.node;
                 context.note(membership.index, || describe(node, &membership));
-                self.snapshots.memberships.push(membership.clone());
+                self.snapshots.memberships.push(*membership);
                 self.replay.open(self.replica.doubtful_index());
                 self.schedule(context);
             }

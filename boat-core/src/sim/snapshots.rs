@@ -146,7 +146,7 @@ impl Snapshots {
             Ok(newest) => {
                 context.count(Fault::SnapshotTaken);
                 let cut_to = self.store.cut_to();
-                Ok(vec![Effect::Input(Input::SnapshotTaken { newest: newest.into(), cut_to })])
+                Ok(vec![Effect::Input(Input::SnapshotTaken { newest: Box::new(newest.into()), cut_to })])
             }
             Err(error) if error.is_harmless() => Ok(Vec::new()),
             Err(error) => Err(error),

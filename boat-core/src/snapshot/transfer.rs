@@ -41,7 +41,7 @@ impl Job {
             Output::BeginSnapshot(snapshot) => Job::Begin(snapshot),
             Output::WriteSnapshot { snapshot, offset, bytes } => Job::Write { snapshot, offset, bytes },
             Output::FinishSnapshot(snapshot) => Job::Finish(snapshot),
-            Output::Installed(kept) => Job::Installed(kept),
+            Output::Installed(kept) => Job::Installed(*kept),
             _ => return None,
         })
     }
@@ -87,7 +87,7 @@ impl Transfer {
             Job::Write { snapshot, offset, bytes } => {
                 Input::SnapshotWritten { snapshot, bytes: self.write(snapshot, offset, &bytes)? }
             }
-            Job::Finish(snapshot) => Input::SnapshotFinished { snapshot, kept: self.finish(snapshot)? },
+            Job::Finish(snapshot) => Input::SnapshotFinished { snapshot, kept: self.finish(snapshot)?.map(Box::new) },
             Job::Installed(kept) => return Ok(Done::Installed(self.store.installed(kept.name.index)?)),
         }))
     }

@@ -165,7 +165,7 @@ impl Cluster {
         let saved = Saved { applier: own.applier.clone(), model: own.model.clone() };
         let newest = disk.save(&saved, membership, own.quarantine.decisions().clone()).unwrap();
         let cut_to = if keeps_older { disk.oldest_snapshot() } else { saved.applier.index() };
-        self.input(node, Input::SnapshotTaken { newest, cut_to });
+        self.input(node, Input::SnapshotTaken { newest: Box::new(newest), cut_to });
     }
 
     /// Delivers what was kept back, on one link or on all.

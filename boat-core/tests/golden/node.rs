@@ -37,7 +37,7 @@ pub(crate) enum Step {
 /// A write of which the disk knows nothing yet.
 pub(crate) struct Unwritten {
     pub(crate) mark: u64,
-    pub(crate) write: LogWrite,
+    pub(crate) write: Box<LogWrite>,
     pub(crate) sync: bool,
 }
 

@@ -26,7 +26,7 @@ fn an_election_waits_until_a_snapshot_is_durable() {
     step(Input::Peer { from: NodeId(0), from_raft_id: Some(leader), message });
     step(Input::SnapshotWritten { snapshot, bytes: Some(snapshot.bytes) });
     let kept = Some(KeptSnapshot { name: snapshot, membership, decisions: Decisions::default() });
-    let outputs = step(Input::SnapshotFinished { snapshot, kept });
+    let outputs = step(Input::SnapshotFinished { snapshot, kept: kept.map(Box::new) });
     let mark = outputs.iter().find_map(|output| match output {
         Output::Append { mark, write, .. } if write.start.is_some_and(|start| start.index == 16) => {
             Some(*mark)
@@ -95,7 +95,7 @@ fn a_change_that_becomes_durable_after_raft_took_a_snapshot_changes_it_no_more()
         KeptSnapshot { name: snapshot, membership: membership.clone(), decisions: Decisions::default() };
     // Both were in the inbox when the driver looked.
     let mut outputs = Vec::new();
-    for input in [Input::SnapshotFinished { snapshot, kept: Some(kept) }, Input::Persisted(mark)] {
+    for input in [Input::SnapshotFinished { snapshot, kept: Some(Box::new(kept)) }, Input::Persisted(mark)] {
         replica.step(1, input, &mut outputs).unwrap();
     }
     replica.flush(&mut outputs).unwrap();
