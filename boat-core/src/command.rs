@@ -152,41 +152,43 @@ pub struct Command {
     pub requests: Vec<Request>,
 }
 
-/// Packs encoded requests into one command.
-#[derive(Debug)]
-pub(crate) struct CommandWriter {
+/// Requests that [`Request::encode`] wrote one behind the other, as they stand in one command.
+#[derive(Debug, Default)]
+pub(crate) struct Packed {
     bytes: Vec<u8>,
     count: u32,
 }
 
-impl CommandWriter {
-    /// A command without requests yet, with room for `body_bytes` of them.
-    pub(crate) fn new(stamp_ms: u64, seed: u64, body_bytes: usize) -> Self {
-        let mut bytes = Vec::with_capacity(COMMAND_HEAD_BYTES + body_bytes);
-        bytes.extend_from_slice(&[VERSION, 0, 0, 0, 0, 0, 0, 0]);
-        bytes.extend_from_slice(&stamp_ms.to_le_bytes());
-        bytes.extend_from_slice(&seed.to_le_bytes());
-        CommandWriter { bytes, count: 0 }
+impl Packed {
+    /// Empty again, with the room it has.
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.count = 0;
     }
 
-    /// Appends one request that [`Request::encode`] wrote.
-    pub(crate) fn push(&mut self, encoded_request: &[u8]) {
-        self.bytes.extend_from_slice(encoded_request);
-        self.count += 1;
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count == 0
     }
 
-    /// Appends one request.
-    pub(crate) fn push_request(&mut self, request: &Request) {
-        request.encode(&mut self.bytes);
-        self.count += 1;
-    }
-
-    /// The encoded command.
-    pub(crate) fn finish(mut self) -> Vec<u8> {
-        if let Some(count) = self.bytes.get_mut(4..8) {
-            count.copy_from_slice(&self.count.to_le_bytes());
+    /// Appends a request, unless all together would take more than `bytes_max`. One always fits.
+    pub(crate) fn push(&mut self, encoded_request: &[u8], bytes_max: usize) -> bool {
+        let fits = self.is_empty() || self.bytes.len() + encoded_request.len() <= bytes_max;
+        if fits {
+            self.bytes.extend_from_slice(encoded_request);
+            self.count += 1;
         }
-        self.bytes
+        fits
+    }
+
+    /// The command of these requests.
+    pub(crate) fn to_command(&self, stamp_ms: u64, seed: u64) -> Vec<u8> {
+        let mut command = Vec::with_capacity(COMMAND_HEAD_BYTES + self.bytes.len());
+        command.extend_from_slice(&[VERSION, 0, 0, 0]);
+        command.extend_from_slice(&self.count.to_le_bytes());
+        command.extend_from_slice(&stamp_ms.to_le_bytes());
+        command.extend_from_slice(&seed.to_le_bytes());
+        command.extend_from_slice(&self.bytes);
+        command
     }
 }
 
@@ -207,10 +209,10 @@ impl Command {
 
     /// The command as bytes.
     pub fn encode(&self) -> Vec<u8> {
-        let body_bytes = self.requests.iter().map(Request::encoded_bytes).sum();
-        let mut writer = CommandWriter::new(self.stamp_ms, self.seed, body_bytes);
-        self.requests.iter().for_each(|request| writer.push_request(request));
-        writer.finish()
+        let mut packed = Packed::default();
+        self.requests.iter().for_each(|request| request.encode(&mut packed.bytes));
+        packed.count = self.requests.len() as u32;
+        packed.to_command(self.stamp_ms, self.seed)
     }
 }
 

@@ -39,6 +39,16 @@ impl Checkpoints {
         }
     }
 
+    /// Becomes a copy of `other`, of which this is a copy from earlier on: most batches bring nothing but another latest.
+    pub(crate) fn follow(&mut self, other: &Checkpoints) {
+        self.latest = other.latest;
+        // Every multiple is one of the shortest distance, too.
+        let [shortest, ..] = &other.multiples;
+        if self.multiples[0].back() != shortest.back() {
+            self.multiples.clone_from(&other.multiples);
+        }
+    }
+
     /// The latest of each distance, and the latest of all: what is told to others.
     pub fn latest(&self) -> Vec<Checkpoint> {
         let multiples = self.multiples.iter().filter_map(|multiples| multiples.back().copied());
@@ -60,6 +70,15 @@ mod tests {
     fn the_latest_multiples_of_each_distance_are_remembered() {
         let mut checkpoints = Checkpoints::default();
         (1..=(1 << 16) + 300).for_each(|position| checkpoints.note(position, Digest(u128::from(position))));
+        let mut follower = Checkpoints::default();
+        let mut leader = Checkpoints::default();
+        for position in 1..=(1 << 14) {
+            leader.note(position, Digest(u128::from(position)));
+            if position % 300 == 0 {
+                follower.follow(&leader);
+                assert_eq!(follower.all(), leader.all());
+            }
+        }
         let positions =
             |all: Vec<Checkpoint>| all.iter().map(|checkpoint| checkpoint.position).collect::<Vec<_>>();
         assert_eq!(positions(checkpoints.latest()), [(1 << 16) + 256, 1 << 16, 1 << 16, (1 << 16) + 300]);

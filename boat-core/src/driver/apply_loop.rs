@@ -57,6 +57,15 @@ pub(super) enum End {
     Fatal(String),
 }
 
+/// What a batch leads to, in lists that are made once.
+#[derive(Default)]
+pub(crate) struct Lists {
+    outcomes: Vec<CallOutcome>,
+    answers: Vec<(RequestId, Applied)>,
+    /// For whom somebody waited here.
+    answered: Vec<RequestId>,
+}
+
 /// The applier: owns the predictor.
 pub(crate) struct ApplyLoop<P> {
     pub(crate) shared: Arc<Shared>,
@@ -74,10 +83,8 @@ pub(crate) struct ApplyLoop<P> {
     pub(crate) gave_up: bool,
     /// Which sessions the handles were told of.
     pub(crate) published_sessions: Option<u64>,
-    /// Empty between batches; kept for its room.
-    pub(crate) answers: Vec<(RequestId, Applied)>,
-    /// The outcomes of a batch, kept for its room likewise.
-    pub(crate) outcomes: Vec<CallOutcome>,
+    /// Empty between batches; kept for their room.
+    pub(crate) lists: Lists,
 }
 
 impl<P: Predictor> ApplyLoop<P> {
@@ -140,8 +147,7 @@ impl<P: Predictor> ApplyLoop<P> {
             number: self.number,
             gave_up: false,
             published_sessions: None,
-            answers: Vec::new(),
-            outcomes: Vec::new(),
+            lists: Lists::default(),
         })
     }
 
@@ -248,10 +254,9 @@ impl<P: Predictor> ApplyLoop<P> {
                 log::info!(target: "boat", "Boat {}: Request received from raft: {body}", self.shared.node);
             }
         }
-        let mut outcomes = std::mem::take(&mut self.outcomes);
-        outcomes.clear();
-        self.predict(batch, &mut outcomes).await?;
-        let mut answers = std::mem::take(&mut self.answers);
+        let mut lists = std::mem::take(&mut self.lists);
+        self.predict(batch, &mut lists.outcomes).await?;
+        let Lists { outcomes, answers, answered } = &mut lists;
         let somebody_waits = !self.shared.waiters.is_empty();
         applier.complete(batch, outcomes.drain(..), |origin, hash, applied| {
             if somebody_waits {
@@ -259,19 +264,14 @@ impl<P: Predictor> ApplyLoop<P> {
             }
         });
         self.publish(applier);
-        self.answer(&mut answers);
-        answers.clear();
-        (self.answers, self.outcomes) = (answers, outcomes);
-        Ok(())
-    }
-
-    fn answer(&self, answers: &mut Vec<(RequestId, Applied)>) {
         // A model that goes another way than a majority's must not answer; who waits hears that nobody knows.
-        if answers.is_empty() || self.shared.wellbeing.stays_diverged() {
-            return;
+        if !answers.is_empty() && !self.shared.wellbeing.stays_diverged() {
+            self.shared.waiters.answer(answers, answered);
+            self.shared.inbox.push_answered(answered);
         }
-        self.shared.waiters.answer(answers);
-        self.shared.inbox.push_answered(answers);
+        answers.clear();
+        self.lists = lists;
+        Ok(())
     }
 
     /// Runs all calls of a batch, but for those that are quarantined, and adds their outcomes to `done`, which is empty.

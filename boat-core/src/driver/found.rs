@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::apply_loop::Lists;
 use super::fetch_thread::FetchThread;
 use super::free_space::FreeSpace;
 use super::log_thread::LogThread;
@@ -338,8 +339,7 @@ impl<P: Predictor> Launch<P> {
             number: self.shared.wellbeing.applier(),
             gave_up: false,
             published_sessions: None,
-            answers: Vec::new(),
-            outcomes: Vec::new(),
+            lists: Lists::default(),
         };
         let applier = keeper::start(applier, &self.shared).map_err(|error| storage(&error))?;
         Ok((Driver::new(around, replica, log, fetch, (transfer, writer)), applier))

@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use super::help::{self, Helped, Promise};
 use super::{Driver, Event};
-use crate::apply::Applied;
 use crate::replica::{RequestId, Settled};
 use crate::transport::{ConsensusKind, ConsensusMessage, PeerEvent, PeerMessage};
 
@@ -14,7 +13,7 @@ use crate::transport::{ConsensusKind, ConsensusMessage, PeerEvent, PeerMessage};
 const OUTSIDE_EVENTS_MAX: usize = 16_384;
 
 /// So many requests are worth waking the driver's thread: it works on them while others are handed in.
-const HELPED_REQUESTS_MAX: usize = 512;
+const HELPED_REQUESTS_MAX: usize = 2_048;
 
 #[derive(Debug, Default)]
 struct Queue {
@@ -134,11 +133,17 @@ impl Inbox {
         self.wake(queue);
     }
 
-    /// Says which requests of this node were answered. That can wait for the next event: nobody waits for its effect.
-    pub(crate) fn push_answered(&self, answers: &[(RequestId, Applied)]) {
+    /// Says which requests of this node were answered, all of which it takes. That can wait for the next event: nobody waits for its
+    /// effect.
+    pub(crate) fn push_answered(&self, answered: &mut Vec<RequestId>) {
         let mut queue = self.lock();
-        if !queue.closed {
-            queue.answered.extend(answers.iter().map(|(id, _)| id.clone()));
+        if queue.closed {
+            answered.clear();
+        } else if queue.answered.is_empty() {
+            // That one has been emptied, and has room.
+            std::mem::swap(&mut queue.answered, answered);
+        } else {
+            queue.answered.append(answered);
         }
     }
 

@@ -149,7 +149,9 @@ fn tell_taken(store: &SnapshotStore, shared: &Shared, newest: Kept) {
         newest.name.bytes
     );
     shared.tell_snapshot(&newest, false);
-    shared.inbox.push(Event::Snapshot(Box::new(Input::SnapshotTaken { newest: Box::new(newest.into()), cut_to })));
+    shared
+        .inbox
+        .push(Event::Snapshot(Box::new(Input::SnapshotTaken { newest: Box::new(newest.into()), cut_to })));
 }
 
 /// The snapshot that others can be sent, as Raft has to know it.

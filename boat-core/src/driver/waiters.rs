@@ -131,18 +131,19 @@ impl Waiters {
         Ok(receiver)
     }
 
-    /// Answers whoever waits for one of these, and leaves those that somebody waited for. The lock is taken once.
-    pub(crate) fn answer(&self, answers: &mut Vec<(RequestId, Applied)>) {
+    /// Answers whoever waits for one of these, and adds those that somebody waited for to `answered`. The lock is taken once.
+    pub(crate) fn answer(&self, answers: &mut Vec<(RequestId, Applied)>, answered: &mut Vec<RequestId>) {
         let mut table = self.lock();
         let mut mailboxes = std::mem::take(&mut table.mailboxes);
         mailboxes.send(|letters| {
-            answers.retain(|(id, applied)| {
-                let Some(waiting) = table.take(id) else { return false };
-                for waiter in std::iter::once(waiting.first).chain(waiting.more) {
+            for (id, applied) in answers.drain(..) {
+                let Some(Waiting { first, more, .. }) = table.take(&id) else { continue };
+                for waiter in more {
                     letters.add(waiter.place, (waiter.reply, Reply::Applied(applied.clone())));
                 }
-                true
-            });
+                letters.add(first.place, (first.reply, Reply::Applied(applied)));
+                answered.push(id);
+            }
         });
         table.mailboxes = mailboxes;
     }

@@ -244,7 +244,7 @@ impl Wellbeing {
         lock(&self.kept).quarantine.reached(index);
         let mut predictor = lock(&self.predictor);
         (predictor.index, predictor.position) = (index, position);
-        predictor.checkpoints.clone_from(checkpoints);
+        predictor.checkpoints.follow(checkpoints);
     }
 
     /// The request that comes next is held, or is not any more.

@@ -185,8 +185,7 @@ impl WatermarkFile {
         };
         let (sequence, written, slot) = newest_slot(&*file, &path)?;
         let (whole, durable, synced_at_ms) = ([false; 2], written, None);
-        let mut opened =
-            WatermarkFile { file, path, slot, whole, sequence, written, durable, synced_at_ms };
+        let mut opened = WatermarkFile { file, path, slot, whole, sequence, written, durable, synced_at_ms };
         // What was read may so far stand in the page cache only.
         opened.write_slot()?;
         opened.sync()?;
@@ -261,7 +260,8 @@ mod tests {
     fn a_head_has_the_checksum_of_the_whole_slot() {
         let mut watermark = Watermark::default();
         for number in (0..64).map(|bit| 1 << bit) {
-            watermark = Watermark { term: number, segment_bytes: !number, last_index: number + 7, ..watermark };
+            watermark =
+                Watermark { term: number, segment_bytes: !number, last_index: number + 7, ..watermark };
             let slot = watermark.encode(number);
             assert_eq!(slot.len(), SLOT_BYTES);
             let checksum = crc32c::crc32c(&slot[CHECKED_FROM..]);

@@ -54,7 +54,6 @@ use self::snapshots::Transfers;
 pub use self::start::{ReplicaConfig, ReplicaStart};
 pub(crate) use self::store::FETCHES_MAX;
 use self::store::Store;
-use crate::command::CommandWriter;
 use crate::log::{HardState, LogEntry};
 use crate::transport::{Forward, ForwardRefusal, ForwardRefused, Join, PeerMessage};
 use crate::{Member, Membership, NodeId, RaftId};
@@ -413,10 +412,9 @@ impl Replica {
             return;
         }
         use rand_chacha::rand_core::RngCore;
-        let Some(bytes) = self.pending.take_to_propose(self.config.command_bytes_max) else { return };
-        let mut command = CommandWriter::new(self.wall_ms, self.rng.next_u64(), bytes);
-        self.pending.write_taken(&mut command);
-        let message = message::proposal(self.config.own.raft_id, command.finish().into());
+        let Some(packed) = self.pending.take_to_propose(self.config.command_bytes_max) else { return };
+        let command = packed.to_command(self.wall_ms, self.rng.next_u64());
+        let message = message::proposal(self.config.own.raft_id, command.into());
         match self.raw.raft.step(message) {
             Ok(()) => self.in_flight_index = self.raw.raft.raft_log.last_index(),
             // Too much is uncommitted: tried again with the next tick, until its time is over.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 
 use super::request_map::RequestMap;
-use crate::command::CommandWriter;
+use crate::command::Packed;
 use crate::digest::RequestHash;
 use crate::transport::ForwardRefusal;
 use crate::{NodeId, Origin, SessionRequest};
@@ -75,24 +75,6 @@ struct Waiting {
     ticket: Option<u64>,
 }
 
-/// Requests that go into one command. Those of this node are named, not copied: they stay where they wait.
-#[derive(Debug, Default)]
-struct Taken {
-    forwarded: Vec<Bytes>,
-    own: Vec<RequestId>,
-    bytes: usize,
-}
-
-impl Taken {
-    fn is_empty(&self) -> bool {
-        self.forwarded.is_empty() && self.own.is_empty()
-    }
-
-    fn has_room(&self, request: &Bytes, bytes_max: usize) -> bool {
-        self.is_empty() || self.bytes + request.len() <= bytes_max
-    }
-}
-
 /// The requests of this node, and those that others forwarded to it.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
@@ -103,8 +85,8 @@ pub(super) struct Pending {
     next_ticket: u64,
     /// The last ticket that each node showed.
     shown: BTreeMap<NodeId, u64>,
-    /// Between [`Pending::take_to_propose`] and [`Pending::write_taken`]; kept for its room.
-    taken: Taken,
+    /// What was last taken to propose; kept for its room.
+    packed: Packed,
     /// Encoded requests of other nodes, to be proposed here.
     forwarded: VecDeque<Bytes>,
     forwarded_bytes: usize,
@@ -201,48 +183,30 @@ impl Pending {
         !self.idle.is_empty() || !self.forwarded.is_empty()
     }
 
-    /// Takes requests to propose, up to `bytes_max` of them together but at least one, if there are any. Gives how many bytes
-    /// those have.
-    pub(super) fn take_to_propose(&mut self, bytes_max: usize) -> Option<usize> {
-        self.take_until_full(bytes_max);
-        (!self.taken.is_empty()).then_some(self.taken.bytes)
-    }
-
-    fn take_until_full(&mut self, bytes_max: usize) {
-        let taken = &mut self.taken;
-        taken.bytes = 0;
+    /// Takes requests to propose, up to `bytes_max` bytes of them together but at least one, if there are any. Those of this node
+    /// are copied: they wait on, and may have to be sent again.
+    pub(super) fn take_to_propose(&mut self, bytes_max: usize) -> Option<&Packed> {
+        self.packed.clear();
         // Others' requests first: they have waited for a network hop already.
-        while let Some(next) = self.forwarded.front() {
-            if !taken.has_room(next, bytes_max) {
-                return;
-            }
-            taken.bytes += next.len();
+        while let Some(next) = self.forwarded.front()
+            && self.packed.push(next, bytes_max)
+        {
             self.forwarded_bytes -= next.len();
-            taken.forwarded.extend(self.forwarded.pop_front());
+            self.forwarded.pop_front();
         }
-        while let Some(id) = self.idle.front() {
+        while self.forwarded.is_empty()
+            && let Some(id) = self.idle.front()
+        {
             if let Some(waiting) = self.waiting.get_mut(id) {
-                if !taken.has_room(&waiting.encoded, bytes_max) {
-                    return;
+                if !self.packed.push(&waiting.encoded, bytes_max) {
+                    break;
                 }
-                taken.bytes += waiting.encoded.len();
                 waiting.sent = Sent::Proposed;
                 waiting.attempts += 1;
-                taken.own.extend(self.idle.pop_front());
-            } else {
-                self.idle.pop_front();
             }
+            self.idle.pop_front();
         }
-    }
-
-    /// Writes what was just taken.
-    pub(super) fn write_taken(&mut self, command: &mut CommandWriter) {
-        self.taken.forwarded.drain(..).for_each(|request| command.push(&request));
-        for id in self.taken.own.drain(..) {
-            if let Some(waiting) = self.waiting.get(&id) {
-                command.push(&waiting.encoded);
-            }
-        }
+        (!self.packed.is_empty()).then_some(&self.packed)
     }
 
     /// Takes the requests to forward, with their tickets.

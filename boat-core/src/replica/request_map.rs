@@ -36,10 +36,6 @@ impl<V> RequestMap<V> {
         self.0.contains_key(id)
     }
 
-    pub(crate) fn get(&self, id: &RequestId) -> Option<&V> {
-        self.0.get(id)
-    }
-
     pub(crate) fn get_mut(&mut self, id: &RequestId) -> Option<&mut V> {
         self.0.get_mut(id)
     }

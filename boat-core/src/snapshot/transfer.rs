@@ -87,7 +87,9 @@ impl Transfer {
             Job::Write { snapshot, offset, bytes } => {
                 Input::SnapshotWritten { snapshot, bytes: self.write(snapshot, offset, &bytes)? }
             }
-            Job::Finish(snapshot) => Input::SnapshotFinished { snapshot, kept: self.finish(snapshot)?.map(Box::new) },
+            Job::Finish(snapshot) => {
+                Input::SnapshotFinished { snapshot, kept: self.finish(snapshot)?.map(Box::new) }
+            }
             Job::Installed(kept) => return Ok(Done::Installed(self.store.installed(kept.name.index)?)),
         }))
     }
