@@ -2,6 +2,7 @@
 
 use super::Replica;
 use crate::RaftId;
+use crate::transport::{Ailment, Ailments};
 
 /// For how many ticks a predictor may be behind the others before it is slow.
 const SLOW_TICKS: u64 = 25;
@@ -42,19 +43,27 @@ impl Replica {
         let others = self.voters_reports().map(|(_, report)| report.position).max().unwrap_or(0);
         self.health.observe(self.tick, self.reports.own.report.position, others);
         if self.is_leader() && !self.ailments().is_empty() && self.tick >= self.health.hand_over_tick {
-            self.hand_over_to_a_well_node();
+            self.hand_over_to_a_better_node();
         }
     }
 
-    fn hand_over_to_a_well_node(&mut self) {
+    /// Hands over to a node that nothing ails. Where there is none, a leader that has diverged hands over to one that has not: it
+    /// passes no snapshot on, and all may be waiting for a member that needs one.
+    fn hand_over_to_a_better_node(&mut self) {
         if self.raw.raft.lead_transferee.is_some() {
             return;
         }
         let progress = self.raw.raft.prs();
         let matched = |id: &RaftId| progress.get(id.0).map_or(0, |progress| progress.matched);
-        let others = self.membership.voters.iter().filter(|id| **id != self.config.own.raft_id);
-        let well = others.filter(|id| self.is_well(**id) && self.is_dependable(**id));
-        if let Some(best) = well.max_by_key(|id| matched(id)).copied() {
+        let best = |is_better: &dyn Fn(Ailments) -> bool| {
+            let others = self.membership.voters.iter().filter(|id| **id != self.config.own.raft_id);
+            let better = others.filter(|id| self.ailments_of(**id).is_some_and(is_better));
+            better.filter(|id| self.is_dependable(**id)).max_by_key(|id| matched(id)).copied()
+        };
+        let well = best(&Ailments::is_empty);
+        let has_diverged = |ailments: Ailments| ailments.contains(Ailment::Diverged);
+        let is_any_better = well.is_none() && has_diverged(self.ailments());
+        if let Some(best) = well.or_else(|| best(&|ailments| is_any_better && !has_diverged(ailments))) {
             log::warn!("this node is {}: handing leadership over to node {}", self.ailments(), best.node());
             self.health.hand_over_tick = self.tick + HAND_OVER_AGAIN_TICKS;
             self.raw.transfer_leader(best.0);
@@ -63,7 +72,7 @@ impl Replica {
 
     /// Whether another incarnation said lately that nothing ails it.
     pub(super) fn is_well(&self, id: RaftId) -> bool {
-        self.ailments_of(id).is_some_and(crate::transport::Ailments::is_empty)
+        self.ailments_of(id).is_some_and(Ailments::is_empty)
     }
 
     /// An unwell node lets those that are well campaign first. Where nobody is, it does not wait.

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+mod health;
 mod members;
 mod snapshots;
 
