@@ -211,6 +211,14 @@ impl Membership {
     pub fn is_voter(&self, id: RaftId) -> bool {
         self.voters.contains(&id) || self.voters_outgoing.contains(&id)
     }
+
+    /// Whether those that `counts` says so of are a majority of the voters: while a joint change is under way, of both memberships'.
+    pub(crate) fn has_majority(&self, counts: impl Fn(RaftId) -> bool) -> bool {
+        let majority = |voters: &[RaftId]| {
+            voters.is_empty() || voters.iter().filter(|id| counts(**id)).count() > voters.len() / 2
+        };
+        majority(&self.voters) && majority(&self.voters_outgoing)
+    }
 }
 
 /// Appends `| cluster u128 | limits: u32 u32 u64 u64 u64 | count u16 | count x member | count u16 | count x former u128 |`.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::fetch_thread::Fetch;
+use super::inbox::Patience;
 use super::log_thread::Write;
 use super::turn::Hand;
 use super::{Driver, fatal, storage};
@@ -168,8 +169,13 @@ impl Driver {
     pub(super) fn publish(&mut self) {
         let replica = &self.replica;
         let shared = &self.around.shared;
-        let takes_help = replica.is_leader() || !self.log.may_wait();
-        shared.inbox.set(replica.has_entry_in_flight(), takes_help, replica.settled());
+        let (is_leader, may_wait) = (replica.is_leader(), self.log.may_wait());
+        let patience = Patience {
+            requests_wait: replica.has_entry_in_flight(),
+            writes_wait: may_wait && replica.waits_for_others(),
+            settled: replica.settled(),
+        };
+        shared.inbox.set(is_leader || !may_wait, patience);
         shared.publish_consensus(replica, &self.around.genesis);
         if self.has_ticked && shared.wellbeing.found(replica) {
             shared.changed();

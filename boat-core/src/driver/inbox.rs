@@ -25,6 +25,10 @@ struct Queue {
     unhurried: usize,
     /// What followers need not confirm at once.
     settled: Option<Settled>,
+    /// How many of the events say that writes are durable.
+    writes: usize,
+    /// Whether those can wait, too.
+    writes_wait: bool,
     /// Whether a client's request waits for the next other event instead of waking the driver. On while an entry is in
     /// flight: the request travels with the next one, and cannot leave before this one is committed.
     requests_wait: bool,
@@ -48,12 +52,12 @@ struct Parts {
 
 impl Queue {
     fn is_quiet(&self) -> bool {
-        self.events.len() == self.unhurried
+        self.events.len() == self.unhurried + if self.writes_wait { self.writes } else { 0 }
     }
 }
 
-/// Whether a follower says that it has all of a log that is settled. It says so of each entry once more when it hears that the entry
-/// is committed.
+/// Whether a follower says that it has what is settled, and no more. All but those that an entry was committed by say so, and each
+/// once more when it hears of that.
 fn confirms(event: &Event, settled: Settled) -> bool {
     let Event::Peer(PeerEvent::Message { message: PeerMessage::Consensus(message), .. }) = event else {
         return false;
@@ -66,6 +70,17 @@ fn confirms(event: &Event, settled: Settled) -> bool {
 /// asked for, so they always fit; events from outside are bounded by number.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Inbox(Arc<Parts>);
+
+/// What needs no turn of its own: it waits for the next event that does, or for the next tick.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Patience {
+    /// Clients' requests: an entry is in flight.
+    pub(crate) requests_wait: bool,
+    /// That writes are durable: that alone commits nothing.
+    pub(crate) writes_wait: bool,
+    /// What followers say of this.
+    pub(crate) settled: Option<Settled>,
+}
 
 /// What came of handing in a client's request.
 #[must_use]
@@ -96,6 +111,18 @@ impl Inbox {
         if !queue.closed {
             queue.events.push_back(event);
             self.wake(queue);
+        }
+    }
+
+    /// Says that writes up to this mark are durable.
+    pub(crate) fn push_persisted(&self, mark: u64) {
+        let mut queue = self.lock();
+        if !queue.closed {
+            queue.events.push_back(Event::Persisted(mark));
+            queue.writes += 1;
+            if !queue.is_quiet() {
+                self.wake(queue);
+            }
         }
     }
 
@@ -209,7 +236,7 @@ impl Inbox {
     /// Takes all events that are there.
     pub(crate) fn take(&self, taken: &mut VecDeque<Event>) {
         let mut queue = self.lock();
-        (queue.outside, queue.unhurried) = (0, 0);
+        (queue.outside, queue.unhurried, queue.writes) = (0, 0, 0);
         queue.is_promised = false;
         std::mem::swap(&mut queue.events, taken);
     }
@@ -219,11 +246,12 @@ impl Inbox {
         self.lock().is_quiet()
     }
 
-    /// Says whether clients' requests wait for another event, whether whoever hands something in may take the driver's turn, and
-    /// what followers need not confirm at once.
-    pub(crate) fn set(&self, requests_wait: bool, takes_help: bool, settled: Option<Settled>) {
+    /// Says what can wait for another event, and whether whoever hands something in may take the driver's turn.
+    pub(crate) fn set(&self, takes_help: bool, patience: Patience) {
         let mut queue = self.lock();
-        (queue.requests_wait, queue.takes_help, queue.settled) = (requests_wait, takes_help, settled);
+        let Patience { requests_wait, writes_wait, settled } = patience;
+        (queue.requests_wait, queue.writes_wait, queue.settled) = (requests_wait, writes_wait, settled);
+        queue.takes_help = takes_help;
     }
 
     /// Takes no more events; returns what is left.
@@ -250,7 +278,8 @@ mod tests {
     fn what_is_known_already_needs_no_turn_and_comes_with_the_next() {
         let inbox = Inbox::default();
         for (term, index, reject) in [(3, 8, false), (4, 7, false), (3, 6, false), (3, 7, true)] {
-            inbox.set(false, false, Some(Settled { term: 3, index: 7 }));
+            inbox
+                .set(false, Patience { settled: Some(Settled { term: 3, index: 7 }), ..Patience::default() });
             assert!(inbox.offer(acknowledged(3, 7, false)));
             assert!(inbox.is_quiet());
             assert!(inbox.offer(acknowledged(term, index, reject)));
@@ -259,10 +288,25 @@ mod tests {
             inbox.take(&mut taken);
             assert_eq!(taken.len(), 2);
             assert!(inbox.is_quiet());
-            inbox.set(false, false, None);
+            inbox.set(false, Patience::default());
             assert!(inbox.offer(acknowledged(3, 7, false)));
             assert!(!inbox.is_quiet());
             inbox.take(&mut VecDeque::new());
         }
+    }
+
+    #[test]
+    fn a_write_that_commits_nothing_waits_until_it_may() {
+        let inbox = Inbox::default();
+        inbox.set(false, Patience { writes_wait: true, ..Patience::default() });
+        inbox.push_persisted(1);
+        assert!(inbox.is_quiet());
+        // Somebody else's turn took what was there before, and found that this write is the one that is missing.
+        inbox.set(false, Patience::default());
+        assert!(!inbox.is_quiet());
+        inbox.take(&mut VecDeque::new());
+        assert!(inbox.is_quiet());
+        inbox.push_persisted(2);
+        assert!(!inbox.is_quiet());
     }
 }

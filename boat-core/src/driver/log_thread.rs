@@ -196,7 +196,7 @@ impl LogLoop {
             writer.finish(sync)?;
             drop(writer);
             self.unfinished.fetch_sub(finished, Ordering::AcqRel);
-            self.shared.inbox.push(Event::Persisted(mark));
+            self.shared.inbox.push_persisted(mark);
         }
         let mut writer = self.lock();
         writer.finish(true)

@@ -55,11 +55,7 @@ impl Replica {
     pub(super) fn may_take_part(&self) -> bool {
         // A former incarnation of this node will never be met.
         let own = self.config.own.raft_id.node();
-        let greeted = |id: &RaftId| id.node() == own || self.greeted.contains(&id.node());
-        let majority = |voters: &[RaftId]| {
-            voters.is_empty() || voters.iter().filter(|id| greeted(id)).count() > voters.len() / 2
-        };
-        majority(&self.membership.voters) && majority(&self.membership.voters_outgoing)
+        self.membership.has_majority(|id| id.node() == own || self.greeted.contains(&id.node()))
     }
 
     /// Whether an election may begin here. Not while a snapshot is on its way to the disk: Raft looks for membership changes

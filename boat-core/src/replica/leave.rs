@@ -113,14 +113,10 @@ impl Replica {
     /// Whether the connected voters other than `leaver`, holding everything committed, are a majority of all voters.
     /// Known to the leader only.
     pub(super) fn can_do_without(&self, leaver: RaftId) -> bool {
-        let holds = |id: &&RaftId| **id != leaver && self.is_dependable(**id);
-        let majority =
-            |voters: &[RaftId]| voters.is_empty() || voters.iter().filter(holds).count() > voters.len() / 2;
         // A change under way may take another one out.
         self.is_leader()
             && !self.raw.raft.has_pending_conf()
-            && majority(&self.membership.voters)
-            && majority(&self.membership.voters_outgoing)
+            && self.membership.has_majority(|id| id != leaver && self.is_dependable(id))
     }
 
     /// Whether a voter is connected, holds everything committed, and has not been told that it may leave.

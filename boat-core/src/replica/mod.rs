@@ -30,7 +30,8 @@ mod store;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use raft::{RawNode, StateRole};
+use raft::ProgressState::Replicate;
+use raft::{Progress, RawNode, StateRole};
 
 pub(crate) use self::interface::Settled;
 pub use self::interface::{Fatal, Input, Output};
@@ -463,13 +464,30 @@ impl Replica {
         self.is_leader() && self.in_flight_index > self.commit()
     }
 
-    /// Where a leader's log ends, in which term, if all of it is committed and leadership stays here. That a follower has all of it,
-    /// too, changes nothing then which could not wait for the next tick.
+    /// What a leader has committed, in which term, if leadership stays here and every follower is sent entries as they come. That one
+    /// has just that, too, changes nothing then which could not wait for the next event, or the next tick.
     pub(crate) fn settled(&self) -> Option<Settled> {
         let raft = &self.raw.raft;
-        let (term, index) = (raft.term, raft.raft_log.last_index());
-        let settled = self.is_leader() && raft.raft_log.committed == index && raft.lead_transferee.is_none();
-        settled.then_some(Settled { term, index })
+        // Whoever is sent one message at a time waits for his answer to be looked at.
+        let flows = |(id, progress): (&u64, &Progress)| *id == raft.id || progress.state == Replicate;
+        let settled = self.is_leader() && raft.lead_transferee.is_none() && raft.prs().iter().all(flows);
+        settled.then_some(Settled { term: raft.term, index: raft.raft_log.committed })
+    }
+
+    /// Whether a leader's writes that are under way, once they are durable, commit nothing yet and let nothing go on: it takes others
+    /// for that.
+    pub(crate) fn waits_for_others(&self) -> bool {
+        let raft = &self.raw.raft;
+        let only_entries = self.changing.is_none()
+            && self.installing.is_none()
+            && self.held.len() < UNWRITTEN_MAX / 2
+            && self.held.iter().all(Held::is_plain);
+        let (committed, persisted) = (raft.raft_log.committed, raft.raft_log.persisted);
+        let has_next = |id: RaftId| {
+            id.0 == raft.id || raft.prs().get(id.0).is_some_and(|progress| progress.matched > committed)
+        };
+        // What others have committed before it was durable here is handed over once it is.
+        self.is_leader() && only_entries && persisted >= committed && !self.membership.has_majority(has_next)
     }
 
     /// An index behind which nothing is missing: the commit, once it lies in the current leader's own term.

@@ -26,6 +26,13 @@ pub(super) struct Held {
     messages: Vec<Message>,
 }
 
+impl Held {
+    /// Whether nothing waits for this write but the commit.
+    pub(super) fn is_plain(&self) -> bool {
+        !self.votes && self.messages.is_empty()
+    }
+}
+
 /// A committed membership change on its way to the disk. It takes effect once it is durable together with the commit that
 /// covers it: a node that forgot it could win an election with the votes of a former membership.
 #[derive(Debug)]
@@ -68,7 +75,8 @@ impl Replica {
         let entries = ready.take_entries();
         self.raw.raft.mut_store().append(&entries);
         let mut messages = ready.take_persisted_messages();
-        let immediate = ready.take_messages();
+        let mut immediate = ready.take_messages();
+        drop_outdated(&mut immediate);
         if votes || self.held.iter().any(|held| held.votes) {
             // A leader's messages may overtake its entries' sync, but not its term's: `must_sync` alone does not say so, and
             // a sole voter leads a term before that is durable.
@@ -276,6 +284,23 @@ impl Replica {
             let hard_state = Some(self.hard_state_to_write());
             let write = LogWrite { hard_state, ..LogWrite::default() };
             self.append(write, false, outputs);
+        }
+    }
+}
+
+/// Drops news of commits that the next entries tell as well, to the same follower at the same time: it would take a turn for each, and
+/// answer both.
+fn drop_outdated(messages: &mut Vec<Message>) {
+    let is_append = |message: &Message| message.get_msg_type() == MessageType::MsgAppend;
+    for place in (0..messages.len().saturating_sub(1)).rev() {
+        let Some((message, later)) = messages.get(place..).and_then(<[Message]>::split_first) else {
+            continue;
+        };
+        let is_outdated = is_append(message)
+            && message.entries.is_empty()
+            && later.iter().any(|later| is_append(later) && later.to == message.to);
+        if is_outdated {
+            messages.remove(place);
         }
     }
 }

@@ -144,10 +144,7 @@ impl Replica {
         let crashed = |hold: &Hold| hold.crashed && hold.position == position && hold.round == round;
         let crashed: Vec<RaftId> =
             self.all_holds().filter_map(|(id, holds, _)| holds.iter().any(crashed).then_some(id)).collect();
-        let majority = |voters: &[RaftId]| {
-            voters.is_empty() || voters.iter().filter(|id| crashed.contains(id)).count() > voters.len() / 2
-        };
-        majority(&self.membership.voters) && majority(&self.membership.voters_outgoing)
+        self.membership.has_majority(|id| crashed.contains(&id))
     }
 
     /// Whether somebody holds the request without a crash of its own: a former leader had found a majority. One that crashed

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 mod health;
 mod members;
+mod patience;
 mod snapshots;
 
 use bytes::Bytes;

@@ -94,11 +94,7 @@ impl World {
             |node: &Node| node.id != hello.node && !node.is_down() && node.desk.takes_for_stale(hello);
         let able: BTreeSet<NodeId> =
             self.nodes.values().filter(|node| can_tell(node)).map(|node| node.id).collect();
-        let majority = |voters: &[RaftId]| {
-            let unable = voters.iter().filter(|id| !able.contains(&id.node())).count();
-            voters.is_empty() || unable > voters.len() / 2
-        };
-        let slips_through = |known: &Membership| majority(&known.voters) && majority(&known.voters_outgoing);
+        let slips_through = |known: &Membership| known.has_majority(|id| !able.contains(&id.node()));
         ![membership, &latest].into_iter().any(slips_through)
     }
 
