@@ -326,6 +326,15 @@ impl Predictor for Backend {
         }
     }
 
+    fn is_quick(&self) -> bool {
+        match self {
+            Backend::Engine(predictor) => predictor.is_quick(),
+            #[cfg(feature = "docker")]
+            Backend::Docker(predictor) => predictor.is_quick(),
+            Backend::Local(predictor) => predictor.is_quick(),
+        }
+    }
+
     async fn reset(&mut self) -> Result<(), PredictorError> {
         match self {
             Backend::Engine(predictor) => predictor.reset().await,

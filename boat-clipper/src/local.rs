@@ -70,6 +70,10 @@ impl Predictor for LocalPredictor {
         request::check(self.input_type)
     }
 
+    fn is_quick(&self) -> bool {
+        self.model.is_quick()
+    }
+
     async fn reset(&mut self) -> Result<(), PredictorError> {
         self.model = (self.make)();
         Ok(())

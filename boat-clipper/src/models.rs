@@ -17,6 +17,13 @@ use crate::Input;
 pub trait EngineModel: Send + 'static {
     /// Answers a batch of inputs, in order.
     fn predict(&mut self, inputs: &[Input]) -> Vec<String>;
+
+    /// Whether an input takes microseconds at most and waits for nothing. A [`LocalPredictor`](crate::LocalPredictor) says so to
+    /// Boat ([`Predictor::is_quick`](boat_core::Predictor::is_quick)), which then spares changes of threads; an engine does not
+    /// ask. Default: no.
+    fn is_quick(&self) -> bool {
+        false
+    }
 }
 
 /// Makes a fresh model: one that has seen no input.
@@ -29,6 +36,10 @@ pub struct Echo;
 impl EngineModel for Echo {
     fn predict(&mut self, inputs: &[Input]) -> Vec<String> {
         inputs.iter().map(Input::to_string).collect()
+    }
+
+    fn is_quick(&self) -> bool {
+        true
     }
 }
 
@@ -68,6 +79,10 @@ impl HashChain {
 impl EngineModel for HashChain {
     fn predict(&mut self, inputs: &[Input]) -> Vec<String> {
         inputs.iter().map(|input| self.step(&input.to_bytes())).collect()
+    }
+
+    fn is_quick(&self) -> bool {
+        true
     }
 }
 

@@ -98,6 +98,16 @@ async fn state_is_replayed_unless_declared_away() {
     }
 }
 
+#[tokio::test]
+async fn only_the_models_in_process_are_quick() {
+    for model in [ModelKind::Echo, ModelKind::HashChain] {
+        for kind in [BackendKind::Engine, BackendKind::None] {
+            let backend = Backend::from_config(config(kind, model)).await.unwrap();
+            assert_eq!(backend.is_quick(), kind == BackendKind::None, "{kind} {model}");
+        }
+    }
+}
+
 #[test]
 fn configurations_are_read_from_files() {
     let json = r#"{"kind":"none","model":"hash-chain","query_address":"127.0.0.1:1338"}"#;
