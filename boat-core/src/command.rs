@@ -62,6 +62,12 @@ pub struct SessionRequest {
     pub sequence: u64,
 }
 
+impl std::fmt::Display for SessionRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.session, self.sequence)
+    }
+}
+
 /// Whose request it is: what makes a retry recognizable.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(any(feature = "docker", test))]
 use crate::ModelKind;
 
 /// The cluster's name unless told otherwise. Networks of other clusters carry their name.
@@ -93,11 +94,13 @@ impl Default for DockerImages {
 
 impl DockerImages {
     /// One of Clipper's own.
+    #[cfg(any(feature = "docker", test))]
     pub(crate) fn clipper(&self, name: &str) -> String {
         format!("{}/{name}:{}", self.registry, self.tag)
     }
 
     /// The model container's.
+    #[cfg(any(feature = "docker", test))]
     pub(crate) fn model(&self, kind: ModelKind) -> String {
         if self.model.is_empty() { format!("boat/{kind}:latest") } else { self.model.clone() }
     }
@@ -175,6 +178,7 @@ impl DockerConfig {
     }
 
     /// What stands behind `clipper_network` and `clipper_cluster` in the names of a node.
+    #[cfg(any(feature = "docker", test))]
     pub(crate) fn suffix(&self, node: boat_core::NodeId) -> String {
         if self.cluster == CLUSTER_DEFAULT {
             format!("_{}", node.0)

@@ -76,7 +76,7 @@ pub(crate) enum Event {
     /// The applier cannot go on.
     ApplierFailed(String),
     /// Another node is to lead.
-    #[cfg(feature = "http")]
+    #[cfg(all(feature = "http", feature = "supervisor"))]
     HandOver,
     /// The node is to stop; `true` to hand over first.
     Stop {

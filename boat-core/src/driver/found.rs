@@ -239,7 +239,7 @@ impl<P: Predictor> Launch<P> {
                 return Ok(true);
             }
             Event::StorageFailed(why) => return Err(Error::Storage(why)),
-            #[cfg(feature = "http")]
+            #[cfg(all(feature = "http", feature = "supervisor"))]
             Event::HandOver => {}
             Event::Peer(_)
             | Event::Persisted(_)

@@ -157,7 +157,7 @@ impl Driver {
             Event::StorageFailed(why) => Err(Error::Storage(why)),
             Event::LogDamaged(why) => Err(Error::Damaged(why)),
             Event::ApplierFailed(why) => Err(Error::Internal(why)),
-            #[cfg(feature = "http")]
+            #[cfg(all(feature = "http", feature = "supervisor"))]
             Event::HandOver => self.step(Input::HandOver, outputs),
             Event::Stop { gracefully } => {
                 let wait = if gracefully { HAND_OVER_MAX } else { Duration::ZERO };

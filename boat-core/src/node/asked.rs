@@ -150,11 +150,9 @@ impl<'a> Asked<'a> {
     }
 
     pub(super) async fn send(&mut self, origin: Origin, key: &str) -> Result<(Outcome, bool), PredictError> {
-        let HandedIn { promise, reply, since } = self.hand_in(origin, Name::Client(key))?;
-        if let Some(promise) = promise {
-            promise.keep().await;
-        }
-        self.settle(reply.await, since, Name::Client(key))
+        let handed = self.hand_in(origin, Name::Client(key))?;
+        let since = handed.since;
+        self.settle(handed.reply().await, since, Name::Client(key))
     }
 
     /// What a reply means to the caller: the outcome, and whether it is an earlier one again.

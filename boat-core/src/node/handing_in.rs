@@ -11,7 +11,7 @@ use super::session::RetryKey;
 use crate::apply::Applied;
 use crate::driver::{Event, Known, Offered, Promise, Reply};
 use crate::replica::{Failure, RequestId};
-use crate::{PredictError, Request, RequestKind, SessionRequest};
+use crate::{PredictError, Request, RequestKind};
 
 /// How much longer than its client a request waits for the driver's word that its time is over.
 const DRIVER_GRACE: Duration = Duration::from_secs(1);
@@ -54,6 +54,16 @@ pub(super) struct HandedIn<'a> {
     pub(super) promise: Option<Promise<'a>>,
     pub(super) reply: oneshot::Receiver<Reply>,
     pub(super) since: Instant,
+}
+
+impl HandedIn<'_> {
+    /// Takes the turn that was promised, and waits.
+    pub(super) async fn reply(self) -> Result<Reply, oneshot::error::RecvError> {
+        if let Some(promise) = self.promise {
+            promise.keep().await;
+        }
+        self.reply.await
+    }
 }
 
 impl Inner {
@@ -112,12 +122,5 @@ impl Inner {
                 Err(PredictError::Unknown { waited: since.elapsed(), key: name.to_key() })
             }
         }
-    }
-}
-
-/// So that a session's numbers read well in errors.
-impl std::fmt::Display for SessionRequest {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.session, self.sequence)
     }
 }

@@ -328,7 +328,7 @@ impl<I: Interface> Node<I> {
     }
 
     /// Begins to stop: says so where it is asked, and lets another node lead, but answers requests still.
-    #[cfg(feature = "http")]
+    #[cfg(all(feature = "http", feature = "supervisor"))]
     pub(crate) fn hand_over(&self) {
         self.inner.shared.stopping.store(true, Ordering::Release);
         self.inner.shared.changed();

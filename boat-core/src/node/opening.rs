@@ -6,7 +6,7 @@ use rand::RngCore;
 use tokio::time::Instant;
 
 use super::Inner;
-use super::handing_in::{HandedIn, Name};
+use super::handing_in::Name;
 use super::session::Open;
 use crate::apply::opening_body;
 use crate::{Origin, PredictError, Request, RequestKind, SessionError};
@@ -50,11 +50,9 @@ impl Inner {
         let request = Request { kind: RequestKind::OpenSession, origin: Origin::Opening(nonce), body };
         let name = Name::Client("");
         let sent = async {
-            let HandedIn { promise, reply, since } = self.hand_in(&request, within, name)?;
-            if let Some(promise) = promise {
-                promise.keep().await;
-            }
-            self.applied(reply.await, since, name)
+            let handed = self.hand_in(&request, within, name)?;
+            let since = handed.since;
+            self.applied(handed.reply().await, since, name)
         };
         let applied = sent.await.map_err(|error| match error {
             PredictError::Overloaded { waiting, waiting_max, .. } => {

@@ -18,7 +18,7 @@ pub struct ReplicaConfig {
     pub command_bytes_max: usize,
     /// The bytes of requests forwarded by other nodes that wait here, at most. Default 64 MiB.
     pub forwarded_bytes_max: usize,
-    /// The bytes of recent entries kept in memory for slow followers. Default 32 MiB.
+    /// The bytes of recent entries kept in memory for slow followers, of 65,536 entries at most. Default 32 MiB.
     pub recent_bytes_max: usize,
     /// The bytes of snapshots sent to others in one tick, at most; a single piece always goes. Default 1 MiB.
     pub snapshot_bytes_per_tick: usize,
