@@ -10,7 +10,8 @@ pub const CHECKPOINTS_MAX: usize = 8;
 /// How many holds one report carries, and one node keeps, at most.
 pub const HOLDS_MAX: usize = 64;
 
-/// Something that ails a node. One that leads hands over for it, where another is well.
+/// Something that ails a node. One that leads hands over for it, where another is well; for [`Ailment::Diverged`] where another has
+/// not diverged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Ailment {

@@ -25,13 +25,15 @@ struct Queue {
     unhurried: usize,
     /// What followers need not confirm at once.
     settled: Option<Settled>,
+    /// How many of the events are clients' requests.
+    requests: usize,
+    /// Whether those wait for the next other event instead of waking the driver. On while an entry is in flight: they travel with
+    /// the next one, and cannot leave before this one is committed.
+    requests_wait: bool,
     /// How many of the events say that writes are durable.
     writes: usize,
     /// Whether those can wait, too.
     writes_wait: bool,
-    /// Whether a client's request waits for the next other event instead of waking the driver. On while an entry is in
-    /// flight: the request travels with the next one, and cannot leave before this one is committed.
-    requests_wait: bool,
     /// Whether whoever hands something in may take the driver's turn.
     takes_help: bool,
     /// Whether a client has promised to take the driver's turn once others have handed in what they have.
@@ -52,12 +54,14 @@ struct Parts {
 
 impl Queue {
     fn is_quiet(&self) -> bool {
-        self.events.len() == self.unhurried + if self.writes_wait { self.writes } else { 0 }
+        let requests = if self.requests_wait { self.requests } else { 0 };
+        let writes = if self.writes_wait { self.writes } else { 0 };
+        self.events.len() == self.unhurried + requests + writes
     }
 }
 
-/// Whether a follower says that it has what is settled, and no more. All but those that an entry was committed by say so, and each
-/// once more when it hears of that.
+/// Whether a follower says that it has what is settled, and no more: those do that an entry was not committed by, and others once more
+/// when they hear of the commit alone.
 fn confirms(event: &Event, settled: Settled) -> bool {
     let Event::Peer(PeerEvent::Message { message: PeerMessage::Consensus(message), .. }) = event else {
         return false;
@@ -199,6 +203,7 @@ impl Inbox {
             return Offered::Refused;
         }
         queue.outside += 1;
+        queue.requests += 1;
         queue.events.push_back(event);
         if queue.requests_wait || (queue.is_promised && queue.outside != HELPED_REQUESTS_MAX) {
             return Offered::Taken;
@@ -236,7 +241,7 @@ impl Inbox {
     /// Takes all events that are there.
     pub(crate) fn take(&self, taken: &mut VecDeque<Event>) {
         let mut queue = self.lock();
-        (queue.outside, queue.unhurried, queue.writes) = (0, 0, 0);
+        (queue.outside, queue.unhurried, queue.requests, queue.writes) = (0, 0, 0, 0);
         queue.is_promised = false;
         std::mem::swap(&mut queue.events, taken);
     }
@@ -252,6 +257,10 @@ impl Inbox {
         let Patience { requests_wait, writes_wait, settled } = patience;
         (queue.requests_wait, queue.writes_wait, queue.settled) = (requests_wait, writes_wait, settled);
         queue.takes_help = takes_help;
+        if queue.settled.is_none() {
+            // What came during the turn was judged by what was known before it.
+            queue.unhurried = 0;
+        }
     }
 
     /// Takes no more events; returns what is left.
@@ -264,6 +273,9 @@ impl Inbox {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use super::super::Known;
     use super::*;
     use crate::{NodeId, RaftId};
 
@@ -293,6 +305,30 @@ mod tests {
             assert!(!inbox.is_quiet());
             inbox.take(&mut VecDeque::new());
         }
+    }
+
+    #[test]
+    fn what_was_not_to_be_hurried_is_judged_anew_behind_a_turn() {
+        let inbox = Inbox::default();
+        inbox.set(false, Patience { settled: Some(Settled { term: 3, index: 7 }), ..Patience::default() });
+        assert!(inbox.offer(acknowledged(3, 7, false)));
+        assert!(inbox.is_quiet());
+        inbox.set(false, Patience::default());
+        assert!(!inbox.is_quiet());
+    }
+
+    #[test]
+    fn requests_wait_with_the_write_of_the_entry_before_them() {
+        let inbox = Inbox::default();
+        let patience = Patience { requests_wait: true, writes_wait: true, ..Patience::default() };
+        inbox.set(false, patience);
+        let (id, known, within) = (RequestId::Opening(1), Known::Here, Duration::from_secs(1));
+        let request = Event::Propose { id, known, encoded: bytes::Bytes::new(), within };
+        assert!(matches!(inbox.offer_request(request), Offered::Taken));
+        inbox.push_persisted(1);
+        assert!(inbox.is_quiet());
+        inbox.set(false, Patience { requests_wait: false, ..patience });
+        assert!(!inbox.is_quiet());
     }
 
     #[test]

@@ -58,12 +58,13 @@ impl Replica {
         let best = |is_better: &dyn Fn(Ailments) -> bool| {
             let others = self.membership.voters.iter().filter(|id| **id != self.config.own.raft_id);
             let better = others.filter(|id| self.ailments_of(**id).is_some_and(is_better));
-            better.filter(|id| self.is_dependable(**id)).max_by_key(|id| matched(id)).copied()
+            let syncs = |id: &RaftId| !self.has(*id, Ailment::SyncHangs);
+            better.filter(|id| self.is_dependable(**id)).max_by_key(|id| (syncs(id), matched(id))).copied()
         };
         let well = best(&Ailments::is_empty);
-        let has_diverged = |ailments: Ailments| ailments.contains(Ailment::Diverged);
-        let is_any_better = well.is_none() && has_diverged(self.ailments());
-        if let Some(best) = well.or_else(|| best(&|ailments| is_any_better && !has_diverged(ailments))) {
+        let is_any_better = well.is_none() && self.is_diverged();
+        let undiverged = |ailments: Ailments| is_any_better && !ailments.contains(Ailment::Diverged);
+        if let Some(best) = well.or_else(|| best(&undiverged)) {
             log::warn!("this node is {}: handing leadership over to node {}", self.ailments(), best.node());
             self.health.hand_over_tick = self.tick + HAND_OVER_AGAIN_TICKS;
             self.raw.transfer_leader(best.0);
@@ -73,6 +74,11 @@ impl Replica {
     /// Whether another incarnation said lately that nothing ails it.
     pub(super) fn is_well(&self, id: RaftId) -> bool {
         self.ailments_of(id).is_some_and(Ailments::is_empty)
+    }
+
+    /// Whether another incarnation said lately that this ails it.
+    pub(super) fn has(&self, id: RaftId, ailment: Ailment) -> bool {
+        self.ailments_of(id).is_some_and(|ailments| ailments.contains(ailment))
     }
 
     /// An unwell node lets those that are well campaign first. Where nobody is, it does not wait.

@@ -1,7 +1,7 @@
 //! Handing over leadership, and whether the others can do without this node's disk (design D13, `POST /control`).
 
 use super::{Output, Replica};
-use crate::transport::PeerMessage;
+use crate::transport::{Ailment, PeerMessage};
 use crate::{NodeId, RaftId};
 
 /// How often a question is asked again, in ticks.
@@ -134,8 +134,8 @@ impl Replica {
         self.wants_to_leave.retain(|_, (_, until_tick)| leads && tick < *until_tick);
     }
 
-    /// Hands leadership to the most caught-up voter that is heard, to one that is well before others. False: there is
-    /// nobody, or nothing to hand over.
+    /// Hands leadership to the most caught-up voter that is heard, to one that is well before others, and to one that has diverged
+    /// last: it would hand over again. False: there is nobody, or nothing to hand over.
     pub(super) fn hand_over(&mut self) -> bool {
         let own = self.config.own.raft_id;
         if !self.is_leader() || self.raw.raft.lead_transferee.is_some() {
@@ -145,7 +145,8 @@ impl Replica {
         let may = |id: &&RaftId| **id != own && self.hears(**id) && !self.promised.contains_key(*id);
         let voters = self.membership.voters.iter().filter(may);
         let matched = |id: &RaftId| progress.get(id.0).map_or(0, |progress| progress.matched);
-        let best = voters.max_by_key(|id| (self.is_well(**id), matched(id))).copied();
+        let rank = |id: &RaftId| (self.is_well(*id), !self.has(*id, Ailment::Diverged), matched(id));
+        let best = voters.max_by_key(|id| rank(id)).copied();
         if let Some(best) = best {
             log::info!("handing leadership over to node {}", best.node());
             self.raw.transfer_leader(best.0);

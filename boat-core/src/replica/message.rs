@@ -11,7 +11,7 @@ use crate::log::{EntryKind, LogEntry};
 use crate::transport::{ConsensusKind, ConsensusMessage};
 
 /// A membership change carries Boat's own encoding in Raft's `context`; Raft's `data` is filled for the leader's own check
-/// when it is proposed, and read by nobody after that.
+/// when it is proposed, and not kept. Raft counts its bytes then, and not back when the change is committed.
 pub(super) fn entry_to_log(entry: &Entry) -> LogEntry {
     let (kind, data) = match entry.get_entry_type() {
         EntryType::EntryNormal => (EntryKind::Normal, entry.data.clone()),

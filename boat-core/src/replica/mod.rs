@@ -61,6 +61,8 @@ use crate::{Member, Membership, NodeId, RaftId};
 
 /// How many writes may be under way before nothing more is proposed.
 const UNWRITTEN_MAX: usize = 64;
+/// Room for what Raft counts of the membership changes of one term and does not count back: what it counts is not kept.
+const CHANGES_BYTES: usize = 1 << 20;
 /// How often a leader with a full disk tries to hand over, in ticks.
 const HAND_OVER_AGAIN_TICKS: u64 = 100;
 
@@ -140,7 +142,8 @@ impl Replica {
             max_inflight_msgs: 64,
             check_quorum: true,
             pre_vote: true,
-            max_uncommitted_size: (config.forwarded_bytes_max + config.command_bytes_max) as u64,
+            max_uncommitted_size: (config.forwarded_bytes_max + config.command_bytes_max + CHANGES_BYTES)
+                as u64,
             max_committed_size_per_ready: 4 * config.command_bytes_max as u64,
             ..raft::Config::default()
         };
@@ -464,12 +467,15 @@ impl Replica {
         self.is_leader() && self.in_flight_index > self.commit()
     }
 
-    /// What a leader has committed, in which term, if leadership stays here and every follower is sent entries as they come. That one
-    /// has just that, too, changes nothing then which could not wait for the next event, or the next tick.
+    /// What a leader has committed, in which term, if leadership stays here and every follower that is connected is sent entries as they
+    /// come. That one has just that, too, changes nothing then which could not wait for the next event, or the next tick.
     pub(crate) fn settled(&self) -> Option<Settled> {
         let raft = &self.raw.raft;
-        // Whoever is sent one message at a time waits for his answer to be looked at.
-        let flows = |(id, progress): (&u64, &Progress)| *id == raft.id || progress.state == Replicate;
+        // Whoever is sent one message at a time, or has as many on the way as may be, waits for his answer to be looked at.
+        let flows = |(id, progress): (&u64, &Progress)| {
+            let is_sent_entries = progress.state == Replicate && !progress.is_paused();
+            *id == raft.id || is_sent_entries || !self.connected.contains(&RaftId(*id).node())
+        };
         let settled = self.is_leader() && raft.lead_transferee.is_none() && raft.prs().iter().all(flows);
         settled.then_some(Settled { term: raft.term, index: raft.raft_log.committed })
     }
