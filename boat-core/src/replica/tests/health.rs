@@ -40,3 +40,22 @@ fn a_diverged_leader_hands_over_though_nobody_is_well() {
         assert_eq!(hands_over, diverges, "{:?}", cluster.replicas);
     }
 }
+
+/// It would hand over again.
+#[test]
+fn leadership_is_handed_to_one_that_has_diverged_last() {
+    let held = Ailments::NONE.with(Ailment::Holding, true);
+    for step in [1, 2] {
+        let mut cluster = Cluster::new(3);
+        let leader = cluster.leader();
+        let [sound, odd] = [step, 3 - step].map(|step| NodeId((leader.0 + step) % 3));
+        cluster.says(sound, 1, held);
+        cluster.says(leader, 1, Ailments::NONE);
+        cluster.says(odd, 2, held);
+        cluster.tick(30);
+        assert!(cluster.replicas[&odd].is_diverged());
+        assert_eq!(cluster.leads(), [leader]);
+        cluster.input(leader, Input::HandOver);
+        assert_eq!(cluster.leads(), [sound], "{:?}", cluster.replicas);
+    }
+}
