@@ -12,7 +12,8 @@ use crate::transport::{ConsensusKind, ConsensusMessage, PeerEvent, PeerMessage};
 /// How many events from outside (peers and clients) may wait. More are dropped: peers repeat, clients are told.
 const OUTSIDE_EVENTS_MAX: usize = 16_384;
 
-/// So many requests are worth waking the driver's thread: it works on them while others are handed in.
+/// So many requests are worth waking the driver's thread: it works on them while others are handed in. Of 128 to any number, 1,536 and
+/// this were the best with both 1,024 and 4,096 callers (the bench `replicate`).
 const HELPED_REQUESTS_MAX: usize = 2_048;
 
 #[derive(Debug, Default)]
